@@ -1,0 +1,461 @@
+"""What a configuration says, as frozen values. No I/O.
+
+Each value is validated once, where it is made, and raises :class:`ConfigError` with every problem
+that it has. The words are HAProxy's (https://docs.haproxy.org/2.6/configuration.html): a
+:class:`Frontend` accepts clients on its binds and names a :class:`Backend`, whose servers a policy
+chooses from. A ``listen`` section is a frontend and a backend of one name.
+
+All durations are seconds; ``None`` where a duration may be left out means *no limit*.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+
+from dsbalance.errors import ConfigError, Problem
+
+# HAProxy 2.6 `weight`: 0 to 256.
+MAX_WEIGHT = 256
+# Names may stand in statistics, logs and the runtime API: HAProxy allows letters, digits, `-_.:`.
+_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+# HAProxy keeps ids in a signed 32-bit integer.
+_MAX_ID = 2**31 - 1
+# HAProxy refuses timers of 2^31 ms and more (24.8 days).
+_MAX_SECONDS = 2**31 / 1000
+
+
+class Balance(enum.StrEnum):
+    """How a backend chooses among its servers, in the words of ``balance``."""
+
+    ROUNDROBIN = "roundrobin"
+    LEASTCONN = "leastconn"
+    FIRST = "first"
+    SOURCE = "source"
+
+
+class HashKind(enum.StrEnum):
+    """How ``balance source`` turns a hash into a server, in the words of ``hash-type``."""
+
+    MAP_BASED = "map-based"
+    CONSISTENT = "consistent"
+
+
+class StickAction(enum.StrEnum):
+    """What a ``stick`` rule does with the table."""
+
+    ON = "on"
+    MATCH = "match"
+    STORE_REQUEST = "store-request"
+
+
+class TableType(enum.StrEnum):
+    """What a stick table takes as a key. ``ip`` has no place for an IPv6 source."""
+
+    IP = "ip"
+    IPV6 = "ipv6"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """How a server's health is watched: TCP connects, each ended by RST.
+
+    Attributes:
+        ports: All of them must accept; empty means the server's own port.
+        host: The address to check, where it is not the server's.
+        interval: From the end of a check to the next one, while the server is fully up (``inter``).
+        fast_interval: The same while the state is in doubt (``fastinter``); None: ``interval``.
+        down_interval: The same while the server is down (``downinter``); None: ``interval``.
+        rise: Passed checks in a row that bring a server up, at least 1.
+        fall: Failed checks in a row that bring a server down, at least 1.
+        timeout: Limit of a check once it is connected (``timeout check``); None: ``interval``
+            limits the whole check.
+    """
+
+    ports: tuple[int, ...] = ()
+    host: str | None = None
+    interval: float = 2.0
+    fast_interval: float | None = None
+    down_interval: float | None = None
+    rise: int = 2
+    fall: int = 3
+    timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        _demand(
+            *(_port(port, "check port") for port in self.ports),
+            *_durations(self, "interval", "fast_interval", "down_interval", "timeout"),
+            *(
+                f"{word} must be at least 1, not {count}"
+                for word, count in (("rise", self.rise), ("fall", self.fall))
+                if count < 1
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One application server.
+
+    Attributes:
+        name: Its identifier, unique in the backend.
+        host: An IPv4 or IPv6 address, or a name that is resolved once, at the start.
+        port: TCP port, or None: the port that the client came to.
+        weight: Share of new clients relative to the others, 0 to 256; 0 takes no new ones.
+        backup: Whether it serves only while no other server can.
+        id: HAProxy's ``id``, which places it on the hash ring; None: by its place in the backend.
+        disabled: Whether it starts in the state *maint*.
+        check: How it is watched; None: it is taken to be up.
+        track: ``backend/server`` whose health it shares instead of being checked.
+        shutdown_on_down: Whether its sessions end when it is marked down
+            (``on-marked-down shutdown-sessions``).
+        maxconn: Sessions at a time, the others wait in its queue; None: no limit.
+    """
+
+    name: str
+    host: str
+    port: int | None = None
+    weight: int = 1
+    backup: bool = False
+    id: int | None = None
+    disabled: bool = False
+    check: Check | None = None
+    track: str | None = None
+    shutdown_on_down: bool = False
+    maxconn: int | None = None
+
+    def __post_init__(self) -> None:
+        subject = f"server {self.name}"
+        _demand(
+            _name(self.name),
+            None if self.host else "an address is missing",
+            None if self.port is None else _port(self.port, "port"),
+            None
+            if 0 <= self.weight <= MAX_WEIGHT
+            else f"weight must be 0 to {MAX_WEIGHT}, not {self.weight}",
+            None if self.id is None or 1 <= self.id <= _MAX_ID else f"id must be 1 to {_MAX_ID}",
+            _limit(self.maxconn),
+            "it can be checked or track another server, not both"
+            if self.check and self.track
+            else None,
+            "it has neither a port nor a check port, so it cannot be checked"
+            if self.check and self.port is None and not self.check.ports
+            else None,
+            f"track wants BACKEND/SERVER, not {self.track!r}"
+            if self.track is not None and self.track.count("/") != 1
+            else None,
+            subject=subject,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HashType:
+    """HAProxy's ``hash-type``.
+
+    Attributes:
+        kind: ``map-based`` moves most clients when a server is lost, ``consistent`` only its own.
+        avalanche: Whether the client's hash is mixed once more; None: HAProxy's default, which is
+            to mix for ``consistent`` and not to mix for ``map-based``.
+    """
+
+    kind: HashKind = HashKind.MAP_BASED
+    avalanche: bool | None = None
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether a client's address goes through the avalanche before it is looked up."""
+        return self.kind is HashKind.CONSISTENT if self.avalanche is None else self.avalanche
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """The stick table that a backend owns: source address -> server.
+
+    Attributes:
+        size: Entries at the most; the oldest idle one gives way to a new one.
+        expire: How long an idle entry is kept; None: until it is evicted.
+        type: What it takes as a key.
+        nopurge: Whether a full table refuses new entries instead of evicting old ones.
+    """
+
+    size: int
+    expire: float | None = None
+    type: TableType = TableType.IP
+    nopurge: bool = False
+
+    def __post_init__(self) -> None:
+        _demand(
+            None if self.size >= 1 else f"size must be at least 1, not {self.size}",
+            *_durations(self, "expire"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StickRule:
+    """One ``stick`` line: match the table, store into it, or both.
+
+    Attributes:
+        action: ``on`` is ``match`` and ``store-request`` together.
+        table: The backend whose table is meant; None: the backend's own.
+    """
+
+    action: StickAction = StickAction.ON
+    table: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """TCP keepalive on one side; None leaves a number to the system.
+
+    Attributes:
+        idle: Whole seconds of silence before the first probe.
+        interval: Whole seconds between probes.
+        count: Unanswered probes that end the connection.
+    """
+
+    idle: int | None = None
+    interval: int | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        _demand(
+            *(
+                f"keepalive {field.name} must be at least 1, not {value}"
+                for field in fields(self)
+                if (value := getattr(self, field.name)) is not None and value < 1
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backend:
+    """A set of servers, with what chooses among them and what remembers the choice.
+
+    Attributes:
+        name: Unique among the backends.
+        servers: In the order of the file, which decides ties, backups and ids.
+        balance: The policy that ships; not looked at when ``policy`` is given.
+        hash_type: For ``balance source``.
+        policy: A policy of the user's own: an object with ``choose``, or ``package.module:Name``
+            of something that makes one when it is called without arguments.
+        table: The stick table that this backend owns.
+        stick: The rules, in the order of the file.
+        retries: Attempts after the first one has failed, 0 or more.
+        redispatch: 0: a retry goes to the same server. N > 0: every Nth retry goes to another one.
+            N < 0: counted from the last retry, so -1 is the last alone (``option redispatch``).
+        allbackups: Whether all backups share the load, or the first usable one takes it.
+        timeout_connect: Limit of one attempt.
+        timeout_server: Limit of silence on the server's side.
+        timeout_server_fin: The same once one direction has ended; None: as before.
+        timeout_tunnel: Replaces the client's and the server's limit once both are connected.
+        timeout_queue: Limit of waiting for a free place; None: ``timeout_connect``.
+        keepalive: TCP keepalive towards the servers; None: off.
+    """
+
+    name: str
+    servers: tuple[Server, ...] = ()
+    balance: Balance = Balance.ROUNDROBIN
+    hash_type: HashType = HashType()
+    policy: object | None = None
+    table: Table | None = None
+    stick: tuple[StickRule, ...] = ()
+    retries: int = 3
+    redispatch: int = 0
+    allbackups: bool = False
+    timeout_connect: float | None = 5.0
+    timeout_server: float | None = None
+    timeout_server_fin: float | None = None
+    timeout_tunnel: float | None = None
+    timeout_queue: float | None = None
+    keepalive: Keepalive | None = None
+
+    def __post_init__(self) -> None:
+        _demand(
+            _name(self.name),
+            None if self.retries >= 0 else f"retries must be 0 or more, not {self.retries}",
+            *_durations(
+                self,
+                "timeout_connect",
+                "timeout_server",
+                "timeout_server_fin",
+                "timeout_tunnel",
+                "timeout_queue",
+            ),
+            *_repeated("server", (server.name for server in self.servers)),
+            *_repeated("id", (str(server.id) for server in self.servers if server.id)),
+            subject=f"backend {self.name}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bind:
+    """One listening address, or one address with a range of ports.
+
+    Attributes:
+        host: An IPv4 or IPv6 address; empty: every IPv4 address, ``::``: every IPv6 address.
+        port: First port, 0 to 65535; 0 lets the system choose.
+        last_port: Last port of the range; None: there is one port.
+        name: For the logs and the statistics.
+        v6only: For an IPv6 address: whether IPv4 clients are kept out; None: as the system does.
+    """
+
+    host: str = ""
+    port: int
+    last_port: int | None = None
+    name: str = ""
+    v6only: bool | None = None
+
+    def __post_init__(self) -> None:
+        last = self.port if self.last_port is None else self.last_port
+        _demand(
+            f"port must be 0 to 65535, not {self.port}" if not 0 <= self.port <= 65535 else None,
+            f"the port range {self.port}-{last} is empty" if last < self.port else None,
+            f"port must be at most 65535, not {last}" if last > 65535 else None,
+            subject=f"bind {self}",
+        )
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        ports = str(self.port) if self.last_port is None else f"{self.port}-{self.last_port}"
+        return f"{host}:{ports}"
+
+    @property
+    def ports(self) -> range:
+        """The ports that it listens on."""
+        return range(self.port, (self.port if self.last_port is None else self.last_port) + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontend:
+    """Where clients connect.
+
+    Attributes:
+        name: Unique among the frontends; a backend may have the same one (``listen``).
+        binds: At least one.
+        backend: The backend that serves its clients (``default_backend``).
+        maxconn: Sessions at a time; more wait in the kernel's backlog; None: the process's limit.
+        timeout_client: Limit of silence on the client's side.
+        timeout_client_fin: The same once one direction has ended; None: as before.
+        keepalive: TCP keepalive towards the clients; None: off.
+    """
+
+    name: str
+    binds: tuple[Bind, ...]
+    backend: str
+    maxconn: int | None = None
+    timeout_client: float | None = None
+    timeout_client_fin: float | None = None
+    keepalive: Keepalive | None = None
+
+    def __post_init__(self) -> None:
+        _demand(
+            _name(self.name),
+            None if self.binds else "it has no bind, so nobody could reach it",
+            _limit(self.maxconn),
+            *_durations(self, "timeout_client", "timeout_client_fin"),
+            subject=f"frontend {self.name}",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything that one process runs.
+
+    Attributes:
+        frontends: In the order of the file.
+        backends: In the order of the file.
+        maxconn: Sessions of the whole process at a time; None: what the descriptors allow.
+        hard_stop_after: Limit of a drain (SIGUSR1) before the sessions that are left are closed.
+    """
+
+    frontends: tuple[Frontend, ...] = ()
+    backends: tuple[Backend, ...] = ()
+    maxconn: int | None = None
+    hard_stop_after: float | None = None
+
+    def __post_init__(self) -> None:
+        problems = [
+            *(Problem(text) for text in _repeated("frontend", (f.name for f in self.frontends))),
+            *(Problem(text) for text in _repeated("backend", (b.name for b in self.backends))),
+            *(Problem(text) for text in (_limit(self.maxconn),) if text),
+            *(Problem(text) for text in _durations(self, "hard_stop_after")),
+            *_dangling(self),
+        ]
+        if problems:
+            raise ConfigError(*problems)
+
+
+def tracked(config: Config, track: str) -> Server | None:
+    """Return the server that ``track`` (``backend/server``) names, or None if there is none."""
+    backend_name, _, server_name = track.partition("/")
+    for backend in config.backends:
+        if backend.name == backend_name:
+            for server in backend.servers:
+                if server.name == server_name:
+                    return server
+    return None
+
+
+def _dangling(config: Config) -> Iterator[Problem]:
+    """Yield a problem for each name that nothing answers to."""
+    tables = {backend.name: backend.table for backend in config.backends}
+    for frontend in config.frontends:
+        if frontend.backend not in tables:
+            yield Problem(
+                f"there is no backend {frontend.backend!r}", subject=f"frontend {frontend.name}"
+            )
+    for backend in config.backends:
+        for rule in backend.stick:
+            owner = backend.name if rule.table is None else rule.table
+            if tables.get(owner) is None:
+                yield Problem(
+                    f"stick: {owner!r} has no stick-table", subject=f"backend {backend.name}"
+                )
+        for server in backend.servers:
+            if server.track is None:
+                continue
+            subject = f"backend {backend.name}, server {server.name}"
+            other = tracked(config, server.track)
+            if other is None:
+                yield Problem(f"track: there is no server {server.track!r}", subject=subject)
+            elif other.track is not None:
+                yield Problem(f"track: {server.track} tracks another server itself", subject)
+            elif other.check is None:
+                yield Problem(f"track: {server.track} is not checked", subject=subject)
+
+
+def _demand(*findings: str | None, subject: str = "") -> None:
+    """Raise ConfigError if any finding is a sentence."""
+    problems = [Problem(text, subject=subject) for text in findings if text]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _name(name: str) -> str | None:
+    if _NAME.fullmatch(name):
+        return None
+    return f"a name is made of letters, digits and '-_.:', not {name!r}"
+
+
+def _port(port: int, word: str) -> str | None:
+    return None if 1 <= port <= 65535 else f"{word} must be 1 to 65535, not {port}"
+
+
+def _limit(maxconn: int | None) -> str | None:
+    return None if maxconn is None or maxconn >= 1 else f"maxconn must be at least 1, not {maxconn}"
+
+
+def _durations(value: object, *names: str) -> Iterator[str]:
+    for name in names:
+        seconds: float | None = getattr(value, name)
+        if seconds is not None and not 0 < seconds < _MAX_SECONDS:
+            yield f"{name} must be above 0 and below {_MAX_SECONDS:.0f} s, not {seconds}"
+
+
+def _repeated(word: str, names: Iterable[str]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{word} {name!r} is given {count} times"

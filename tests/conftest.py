@@ -1,0 +1,50 @@
+"""What every test may use: hypothesis profiles and addresses of one's own.
+
+profile     examples   chosen
+ci          50         the same at each run; unless HYPOTHESIS_PROFILE says otherwise
+thorough    2000       anew at each run, with what failed before tried first
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import socket
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# A noisy machine makes any deadline, and the check for slow generation, a matter of luck.
+_patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("ci", _patient, max_examples=50, derandomize=True, database=None)
+settings.register_profile("thorough", _patient, max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# 127.1.0.0 and up, a block of 256 addresses for a process: two runs on one machine seldom meet.
+_LOOPBACK = int(ipaddress.IPv4Address("127.1.0.0"))
+_addresses = itertools.cycle(
+    str(ipaddress.IPv4Address(_LOOPBACK + (os.getpid() % 60_000) * 256 + last))
+    for last in range(1, 255)
+)
+
+
+@pytest.fixture
+def loopback() -> Callable[[], str]:
+    """Return a function that gives another 127.x.y.z at each call.
+
+    Every port of such an address is free, and a client that binds to one is a client of its own.
+    Skips the test where the system has 127.0.0.1 alone, as macOS does.
+    """
+
+    def another() -> str:
+        address = next(_addresses)
+        with socket.socket() as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError as error:
+                pytest.skip(f"{address} cannot be used here: {error}")
+        return address
+
+    return another

@@ -1,0 +1,152 @@
+"""What a configuration may say, and what each refusal says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from dsbalance import (
+    Backend,
+    Bind,
+    Check,
+    Config,
+    ConfigError,
+    Frontend,
+    HashKind,
+    HashType,
+    Keepalive,
+    Server,
+    StickRule,
+    Table,
+)
+from dsbalance.model import tracked
+
+SERVER = Server(name="a", host="10.0.0.1", port=80)
+CHECKED = Server(name="a", host="10.0.0.1", port=80, check=Check())
+BACKEND = Backend(name="b", servers=(SERVER,))
+FRONTEND = Frontend(name="f", binds=(Bind(port=80),), backend="b")
+
+
+def server(**words: object) -> Server:
+    return Server(**({"name": "a", "host": "h", "port": 80} | words))  # type: ignore[arg-type]
+
+
+def backend(**words: object) -> Backend:
+    return Backend(**({"name": "b"} | words))  # type: ignore[arg-type]
+
+
+def frontend(**words: object) -> Frontend:
+    return Frontend(**({"name": "f", "binds": (Bind(port=1),), "backend": "b"} | words))  # type: ignore[arg-type]
+
+
+def tracking(track: str, *others: Backend) -> Config:
+    return Config(backends=(*others, backend(name="t", servers=(server(name="s", track=track),))))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Check(ports=(5022, 0)), "check port must be 1 to 65535, not 0"),
+        (lambda: Check(interval=0), "interval must be above 0"),
+        (lambda: Check(fast_interval=-1.0), "fast_interval must be above 0"),
+        (lambda: Check(down_interval=1e9), "down_interval must be above 0 and below 2147484 s"),
+        (lambda: Check(timeout=float("nan")), "timeout must be above 0"),
+        (lambda: Check(rise=0), "rise must be at least 1, not 0"),
+        (lambda: Check(fall=-1), "fall must be at least 1, not -1"),
+        (lambda: server(name="a b"), "server a b: a name is made of"),
+        (lambda: server(name=""), "a name is made of"),
+        (lambda: server(host=""), "an address is missing"),
+        (lambda: server(port=65536), "port must be 1 to 65535, not 65536"),
+        (lambda: server(weight=257), "weight must be 0 to 256, not 257"),
+        (lambda: server(weight=-1), "weight must be 0 to 256, not -1"),
+        (lambda: server(id=0), "id must be 1 to"),
+        (lambda: server(maxconn=0), "maxconn must be at least 1, not 0"),
+        (lambda: server(check=Check(), track="b/a"), "not both"),
+        (lambda: server(check=Check(), port=None), "neither a port nor a check port"),
+        (lambda: server(track="a"), "track wants BACKEND/SERVER, not 'a'"),
+        (lambda: Table(size=0), "size must be at least 1"),
+        (lambda: Table(size=1, expire=0.0), "expire must be above 0"),
+        (lambda: Keepalive(idle=0), "keepalive idle must be at least 1"),
+        (lambda: backend(name="é"), "a name is made of"),
+        (lambda: backend(retries=-1), "retries must be 0 or more"),
+        (lambda: backend(timeout_queue=0.0), "timeout_queue must be above 0"),
+        (lambda: backend(servers=(SERVER, SERVER)), "server 'a' is given 2 times"),
+        (
+            lambda: backend(servers=(server(id=7), server(name="c", id=7))),
+            "backend b: id '7' is given 2 times",
+        ),
+        (lambda: Bind(port=-1), "port must be 0 to 65535, not -1"),
+        (lambda: Bind(port=9, last_port=8), "the port range 9-8 is empty"),
+        (lambda: Bind(port=9, last_port=70000), "port must be at most 65535, not 70000"),
+        (lambda: frontend(binds=()), "frontend f: it has no bind"),
+        (lambda: frontend(maxconn=0), "maxconn must be at least 1"),
+        (lambda: frontend(timeout_client=0.0), "timeout_client must be above 0"),
+        (lambda: Config(frontends=(FRONTEND,)), "frontend f: there is no backend 'b'"),
+        (lambda: Config(backends=(BACKEND, BACKEND)), "backend 'b' is given 2 times"),
+        (
+            lambda: Config(frontends=(FRONTEND, FRONTEND), backends=(BACKEND,)),
+            "frontend 'f' is given 2 times",
+        ),
+        (lambda: Config(maxconn=0), "maxconn must be at least 1"),
+        (lambda: Config(hard_stop_after=0.0), "hard_stop_after must be above 0"),
+        (lambda: Config(backends=(backend(stick=(StickRule(),)),)), "'b' has no stick-table"),
+        (
+            lambda: Config(backends=(backend(stick=(StickRule(table="x"),)),)),
+            "'x' has no stick-table",
+        ),
+        (lambda: tracking("b/z", BACKEND), "backend t, server s: track: there is no server 'b/z'"),
+        (lambda: tracking("b/a", BACKEND), "b/a is not checked"),
+        (lambda: tracking("t/s"), "t/s tracks another server itself"),
+    ],
+)
+def test_what_is_wrong_is_refused_where_it_is_made(
+    make: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert message in str(caught.value)
+
+
+def test_every_problem_of_a_value_is_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        server(weight=300, port=0, maxconn=0)
+    assert len(caught.value.problems) == 3
+
+
+def test_a_whole_configuration_is_taken() -> None:
+    shared = backend(name="shared", table=Table(size=10, expire=1800.0), servers=(CHECKED,))
+    follower = backend(
+        stick=(StickRule(table="shared"),), servers=(server(track="shared/a", port=None),)
+    )
+    config = Config(frontends=(FRONTEND,), backends=(shared, follower), maxconn=10)
+    assert tracked(config, "shared/a") == CHECKED
+    assert tracked(config, "shared/z") is None
+    assert tracked(config, "z/a") is None
+
+
+@pytest.mark.parametrize(
+    ("bind", "text", "ports"),
+    [
+        (Bind(port=5022), ":5022", [5022]),
+        (Bind(host="::1", port=5014, last_port=5016), "[::1]:5014-5016", [5014, 5015, 5016]),
+        (Bind(host="127.0.0.1", port=0), "127.0.0.1:0", [0]),
+        (Bind(port=65535), ":65535", [65535]),
+    ],
+)
+def test_a_bind_is_written_as_haproxy_writes_it(bind: Bind, text: str, ports: list[int]) -> None:
+    assert str(bind) == text
+    assert list(bind.ports) == ports
+
+
+@pytest.mark.parametrize(
+    ("hash_type", "is_mixed"),
+    [
+        (HashType(), False),
+        (HashType(kind=HashKind.CONSISTENT), True),
+        (HashType(kind=HashKind.CONSISTENT, avalanche=False), False),
+        (HashType(avalanche=True), True),
+    ],
+)
+def test_the_hash_is_mixed_as_haproxy_mixes_it(hash_type: HashType, is_mixed: bool) -> None:
+    assert hash_type.is_mixed is is_mixed

@@ -1,0 +1,316 @@
+"""Make an environment and pass every check. Needs Python 3.11 and nothing else.
+
+    python3 tools/check.py                  ruff, mypy, the tests, the coverage of the core
+    python3 tools/check.py --python 3.12    the tests alone, under another Python
+    python3 tools/check.py --others         the same under each supported Python found here
+    python3 tools/check.py --wheel          a wheel, installed into an empty environment, runs there
+
+Options may stand together. The environments are ``.venv`` and ``.venv-3.12`` and so on; they are
+this script's own and are made anew when their Python or pyproject.toml has changed. A step that
+fails does not stop the next one; the exit status is 1 if any has failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+OLDEST = (3, 11)
+# A step that takes this long on any machine hangs.
+STEP_SECONDS = 420.0
+_BIN, _EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
+_SAY_VERSION = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+# What a user has set for other programs would be tested along with the project.
+_LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+
+
+class Step(NamedTuple):
+    """One step that was run; ``note`` is the last line that it printed."""
+
+    title: str
+    passed: bool
+    note: str
+
+
+def main() -> int:
+    """Run what the command line asks for, print a summary and return the exit status."""
+    if sys.version_info < OLDEST:
+        print(f"dsbalance needs Python 3.11 or newer; this one is {platform.python_version()}")
+        return 1
+    options = _parser().parse_args()
+    steps: list[Step] = []
+    if not (options.python or options.others or options.wheel):
+        steps += check_all()
+    for version in options.python:
+        steps += check_tests(version, required=True)
+    if options.others:
+        for version in supported_versions():
+            if version != _version():
+                steps += check_tests(version, required=False)
+    if options.wheel:
+        steps += check_wheel()
+    print("\n== Summary")
+    for step in steps:
+        print(f"{'ok    ' if step.passed else 'FAILED'}  {step.title:<22}  {step.note}")
+    return 0 if all(step.passed for step in steps) else 1
+
+
+def check_all() -> Iterator[Step]:
+    """Run every check under the Python that runs this script."""
+    title = f"environment {_version()}"
+    python, step = environment(title, sys.executable, ROOT / ".venv", "dev")
+    yield step
+    if not step.passed:
+        return
+    yield run("ruff check", python, "-m", "ruff", "check", ".")
+    yield run("ruff format", python, "-m", "ruff", "format", "--check", ".")
+    yield run("mypy --strict", python, "-m", "mypy", *typed_folders())
+    tests = run(f"tests {_version()}", python, "-m", "coverage", "run", "-m", "pytest")
+    yield tests
+    core = f"--include={','.join(core_paths())}"
+    yield run("coverage of the core", python, "-m", "coverage", "report", core)
+
+
+def check_tests(version: str, *, required: bool) -> Iterator[Step]:
+    """Run the tests under Python ``version``; where it is missing, fail only if ``required``."""
+    base = find_python(version)
+    if base is None:
+        yield Step(f"tests {version}", not required, "there is no such Python on this machine")
+        return
+    folder = ROOT / f".venv-{version}"
+    python, step = environment(f"environment {version}", base, folder, "test")
+    yield step
+    if step.passed:
+        yield run(f"tests {version}", python, "-m", "pytest")
+
+
+def check_wheel() -> Iterator[Step]:
+    """Build the wheel, install it where nothing else is, and run it from an empty folder."""
+    title = f"environment {_version()}"
+    python, step = environment(title, sys.executable, ROOT / ".venv", "dev")
+    yield step
+    if not step.passed:
+        return
+    with tempfile.TemporaryDirectory(prefix="dsbalance-") as name:
+        place = Path(name)
+        copy_sources(place / "source")
+        built = run(
+            "wheel", python, "-m", "pip", "wheel", "-q", "--no-deps", "-w", place, place / "source"
+        )
+        yield built
+        wheels = sorted(place.glob("*.whl"))
+        if not (built.passed and wheels):
+            return
+        yield contents(wheels[0])
+        yield from installed(python, wheels[0], place / "environment", place / "empty")
+
+
+def installed(python: Path, wheel: Path, folder: Path, empty: Path) -> Iterator[Step]:
+    """Install ``wheel`` into a new environment in ``folder`` and run it in ``empty``.
+
+    The environment has no pip of its own, and no index is asked: a dependency could not hide.
+    """
+    empty.mkdir()
+    yield run("empty environment", python, "-m", "venv", "--without-pip", folder)
+    target = executable(folder, "python")
+    pip = (python, "-m", "pip", "--python", target, "install", "-q", "--no-index", wheel)
+    yield run("wheel installed", *pip)
+    say = "import dsbalance.version as v; print('version', v.VERSION)"
+    # -I keeps the current folder and the user's packages out.
+    yield run("wheel imported", target, "-I", "-c", say, cwd=empty)
+    if (ROOT / "dsbalance" / "cli.py").exists():
+        yield run("console script", executable(folder, "dsbalance"), "--help", cwd=empty)
+    if (ROOT / "dsbalance" / "demo.py").exists():
+        yield run("demo from the wheel", target, "-I", "-m", "dsbalance", "demo", cwd=empty)
+
+
+def contents(wheel: Path) -> Step:
+    """Compare the files of the package in ``wheel`` with those in the source."""
+    expected = {path.relative_to(ROOT).as_posix() for path in package_files()}
+    with zipfile.ZipFile(wheel) as archive:
+        found = {name for name in archive.namelist() if ".dist-info/" not in name}
+    differing = sorted(expected ^ found)
+    note = f"{len(found)} files" if not differing else f"differ: {', '.join(differing)}"
+    return Step("wheel's contents", not differing, note)
+
+
+def copy_sources(target: Path) -> None:
+    """Copy what a wheel is made of: a build in the checkout would pick up what an old one left."""
+    target.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, target)
+    for path in package_files():
+        copy = target / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+
+
+def package_files() -> Iterator[Path]:
+    """Yield every file of the package."""
+    for path in sorted((ROOT / "dsbalance").rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            yield path
+
+
+def environment(title: str, base: str, folder: Path, extra: str) -> tuple[Path, Step]:
+    """Return the Python of the environment in ``folder``, which is made if it is not as wanted."""
+    python = executable(folder, "python")
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes())
+    wanted.update(f"{base} {extra} {ROOT}".encode())
+    stamp = folder / "made-by-check.txt"
+    if stamp.exists() and stamp.read_text() == wanted.hexdigest() and working(str(python)):
+        return python, Step(title, passed=True, note=f"{folder.name} is as wanted")
+    made = run(title, base, "-m", "venv", "--clear", folder)
+    if made.passed:
+        package = f"{ROOT}[{extra}]"
+        made = run(title, python, "-m", "pip", "install", "-q", "--editable", package)
+    if made.passed:
+        stamp.write_text(wanted.hexdigest())
+        made = made._replace(note=f"{folder.name} made")
+    return python, made
+
+
+def find_python(version: str) -> str | None:
+    """Return a Python of ``version`` that runs and can make environments, or None.
+
+    A name on the PATH may be a pyenv shim that only says that it is not chosen, so each is tried.
+    """
+    candidates = [
+        *([sys.executable] if version == _version() else []),
+        *(shutil.which(f"python{version}", path=folder) for folder in os.get_exec_path()),
+        *_pyenv(version),
+        *_launcher(version),
+    ]
+    return next((each for each in candidates if each and working(each) == version), None)
+
+
+def _pyenv(version: str) -> Iterator[str]:
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from map(str, sorted(root.glob(f"versions/{version}*/{_BIN}/python{_EXE}")))
+
+
+def _launcher(version: str) -> Iterator[str]:
+    """Ask the ``py`` of Windows."""
+    launcher = shutil.which("py")
+    if launcher:
+        command = [launcher, f"-{version}", "-c", "import sys; print(sys.executable)"]
+        yield subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def working(python: str) -> str | None:
+    """Return the version, such as "3.12", if ``python`` runs and can make environments."""
+    try:
+        said = subprocess.run(
+            [python, "-c", _SAY_VERSION], capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return None
+    return said.stdout.strip() if said.returncode == 0 else None
+
+
+def run(title: str, *command: str | Path, cwd: Path = ROOT) -> Step:
+    """Run ``command``, pass on what it prints, and stop it after ``STEP_SECONDS``."""
+    print(f"\n== {title}: {textwrap.shorten(_shown(command), 150)}", flush=True)
+    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
+    began = time.monotonic()
+    note = ""
+    with subprocess.Popen(
+        [str(part) for part in command],
+        cwd=cwd,
+        env={**kept, "PYTHONUNBUFFERED": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        alarm = threading.Timer(STEP_SECONDS, process.kill)
+        alarm.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            note = line.strip(" =\n") or note
+        process.wait()
+        alarm.cancel()
+    if time.monotonic() - began > STEP_SECONDS:
+        note = f"stopped after {STEP_SECONDS:.0f} s"
+    return Step(title, process.returncode == 0, note)
+
+
+def executable(folder: Path, name: str) -> Path:
+    """Return the path of a program of the environment in ``folder``."""
+    return folder / _BIN / f"{name}{_EXE}"
+
+
+def supported_versions() -> list[str]:
+    """Return the versions that the classifiers in pyproject.toml name."""
+    stem = "Programming Language :: Python :: "
+    lines: list[str] = _pyproject()["project"]["classifiers"]
+    return [line.removeprefix(stem) for line in lines if line.startswith(f"{stem}3.")]
+
+
+def typed_folders() -> list[str]:
+    """Return the folders that mypy is to read; it refuses one that has no Python file."""
+    folders: list[str] = _pyproject()["tool"]["mypy"]["files"]
+    return [name for name in folders if any((ROOT / name).rglob("*.py"))]
+
+
+def core_paths() -> Iterator[str]:
+    """Yield where the modules of the core are, as patterns for coverage."""
+    for module in _pyproject()["tool"]["dsbalance"]["layers"]["core"]:
+        yield f"{module.replace('.', '/')}.py"
+
+
+def _pyproject() -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - main() has to say that Python is too old before this fails
+
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _shown(command: tuple[str | Path, ...]) -> str:
+    """Return ``command`` with the paths of the checkout as they are seen from it."""
+    return " ".join(map(str, command)).replace(f"{ROOT}{os.sep}", "")
+
+
+def _parser() -> argparse.ArgumentParser:
+    text = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        description=text[0],
+        epilog=text[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="X.Y",
+        help="run the tests under Python X.Y",
+    )
+    parser.add_argument(
+        "--others", action="store_true", help="run them under the other Pythons that are found"
+    )
+    parser.add_argument("--wheel", action="store_true", help="build, install and run a wheel")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
