@@ -1,0 +1,872 @@
+"""The ring against HAProxy's own answers, an independent model, and what it promises."""
+
+from __future__ import annotations
+
+import doctest
+import enum
+import json
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from fractions import Fraction
+from functools import partial
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from dsbalance import hashring
+from dsbalance.hashring import (
+    HashMap,
+    HashRing,
+    assign_ids,
+    avalanche,
+    load_slots,
+    source_hash,
+)
+
+CIRCLE = 2**32
+GOLDEN = json.loads(
+    (Path(__file__).parent / "data" / "haproxy-balance-source.json").read_text(encoding="utf-8")
+)["scenarios"]
+
+Scenario = dict[str, Any]
+Predicate = Callable[[int], bool]
+
+names = st.text(min_size=1, max_size=8)
+pools = st.dictionaries(names, st.integers(1, 4), min_size=1, max_size=6)
+keys = st.one_of(
+    st.integers(0, 2**130), st.text(), st.binary(), st.ip_addresses(v=4), st.ip_addresses(v=6)
+)
+many_keys = st.lists(keys, min_size=1, max_size=30)
+
+
+# The model: the rules as the manual and the observed answers state them, one after the other.
+
+
+def mixed(a: int) -> int:
+    """Jenkins's mix as he published it, every step modulo 2^32, and the multiplication."""
+    a = ((a + 0x7ED55D16) + (a << 12)) % CIRCLE
+    a = ((a ^ 0xC761C23C) ^ (a >> 19)) % CIRCLE
+    a = ((a + 0x165667B1) + (a << 5)) % CIRCLE
+    a = ((a + 0xD3A2646C) ^ (a << 9)) % CIRCLE
+    a = ((a + 0xFD7046C5) + (a << 3)) % CIRCLE
+    a = ((a ^ 0xB55A4F09) ^ (a >> 16)) % CIRCLE
+    return a * 3221225473 % CIRCLE
+
+
+class Model:
+    """A ring of ids, searched from end to end."""
+
+    def __init__(self) -> None:
+        self.weights: dict[int, int] = {}
+        self.nodes: list[tuple[int, int, int]] = []
+
+    def resize(self, number: int, weight: int) -> None:
+        before = self.weights.get(number, 0)
+        self.weights[number] = weight
+        self.nodes = [n for n in self.nodes if n[1] != number or n[2] < 16 * weight]
+        for index in range(16 * before, 16 * weight):
+            self.nodes.append((mixed((number * 4096 + index) % CIRCLE), number, index))
+        self.nodes.sort(key=lambda node: node[0])
+
+    def lookup(self, value: int, skip: Predicate, avoid: Predicate) -> int | None:
+        nodes = [node for node in self.nodes if not skip(node[1])]
+        if not nodes:
+            return None
+        above = next((i for i, node in enumerate(nodes) if node[0] >= value), 0)
+        below = above - 1 if above else len(nodes) - 1
+        down = (value - nodes[below][0]) % CIRCLE
+        up = (nodes[above][0] - value) % CIRCLE
+        chosen = below if down <= up else above
+        wraps = 0
+        while avoid(nodes[chosen][1]):
+            chosen += 1
+            if chosen == len(nodes):
+                wraps += 1
+                chosen = 0
+            if wraps == 2:
+                chosen = len(nodes) - 1
+                break
+        return nodes[chosen][1]
+
+
+def nobody(_: object) -> bool:
+    return False
+
+
+# HAProxy's answers.
+
+
+@pytest.mark.parametrize(
+    ("value", "result"),
+    [(0, 0xAB4ED927), (1, 0x348681B6), (0x7F000001, 0x8A1B584B), (CIRCLE + 1, 0x348681B6)],
+)
+def test_avalanche_has_haproxys_values(value: int, result: int) -> None:
+    assert avalanche(value) == result
+
+
+@given(st.integers(0, CIRCLE - 1))
+def test_avalanche_is_jenkins_mix(value: int) -> None:
+    assert avalanche(value) == mixed(value)
+
+
+@pytest.mark.parametrize(
+    ("number", "places"),
+    [
+        (1, [0x49C2008B, 0xA4972C87, 0xB5417C4A, 0x2654BA86]),
+        (2, [0x405AFE73, 0x18B66546, 0xB397C57C]),
+        (3, [0x4E477B4E, 0x6EEB9E3B, 0x700375C8]),
+    ],
+)
+def test_nodes_are_where_haproxy_has_them(number: int, places: list[int]) -> None:
+    assert HashRing[int]()._points(number, 1)[: len(places)] == places
+
+
+@given(st.integers(0, CIRCLE - 1), st.integers(0, 256))
+def test_mixing_many_at_once_is_mixing_each(base: int, weight: int) -> None:
+    points = hashring._points(base, 16 * weight)
+    assert points == [avalanche(base + i) for i in range(16 * weight)]
+
+
+def picker(ids: dict[str, int], down: set[str]) -> Callable[[str], str | None]:
+    ring = HashRing(ids.keys(), identify=ids.__getitem__)
+    return lambda source: ring.lookup(ip_address(source), skip=down.__contains__)
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "answers"),
+    [
+        ("127.0.0.1", 0x8A1B584B, "s2 s4 s3 s3"),
+        ("10.0.0.1", 0x2AA26E52, "s1 s4 s2 s1"),
+        ("192.168.1.10", 0xBAA25D4E, "s2 s4 s3 s1"),
+        ("8.8.8.8", 0xE40539AD, "s3 s5 s3 s3"),
+        ("::1", 0x348681B6, "s3 s3 s3 s3"),
+        ("2001:db8::1", 0x626CB2A8, "s1 s1 s3 s1"),
+        ("::ffff:127.0.0.1", 0xA664251B, "s1 s5 s3 s1"),
+    ],
+)
+def test_a_source_goes_where_haproxy_sends_it(source: str, value: int, answers: str) -> None:
+    ids = {f"s{number}": number for number in range(1, 6)}
+    three = {name: ids[name] for name in ("s1", "s2", "s3")}
+    weighted = HashRing({"s1": 1, "s2": 10, "s3": 100}, identify=ids.__getitem__)
+    key = ip_address(source)
+    assert weighted.hash_of(key) == avalanche(source_hash(key.packed)) == value
+    assert answers.split() == [
+        picker(three, set())(source),
+        picker(ids, set())(source),
+        weighted.lookup(key),
+        picker(three, {"s2"})(source),
+    ]
+
+
+def ring_of(scenario: Scenario, *, backups: bool) -> HashRing[str]:
+    """A ring of the active servers or of the backups, whether they are up or down."""
+    servers = scenario["servers"]
+    numbers = assign_ids([server["id"] for server in servers])
+    ids = {server["name"]: number for server, number in zip(servers, numbers, strict=True)}
+    return HashRing(
+        {server["name"]: server["weight"] for server in servers if server["backup"] is backups},
+        identify=ids.__getitem__,
+        avalanche=scenario["hash_type"] == "consistent",
+    )
+
+
+def group(scenario: Scenario) -> list[tuple[str, int]]:
+    """The servers that share the load, in the order of the file."""
+    usable = [
+        server
+        for server in scenario["servers"]
+        if server["weight"] and server["name"] not in scenario["down"]
+    ]
+    active = [server for server in usable if not server["backup"]]
+    chosen = active or (usable if scenario["allbackups"] else usable[:1])
+    return [(server["name"], server["weight"]) for server in chosen]
+
+
+def scenarios(*hash_types: str) -> list[Any]:
+    chosen = [one for one in GOLDEN if one["hash_type"] in hash_types]
+    return [pytest.param(one, id=one["title"]) for one in chosen]
+
+
+def test_no_scenario_is_left_out() -> None:
+    assert len(scenarios("consistent", "consistent sdbm", "map-based")) == len(GOLDEN) == 12
+
+
+@pytest.mark.parametrize("scenario", scenarios("consistent", "consistent sdbm"))
+@pytest.mark.parametrize("way", ["skip", "remove"])
+def test_consistent_picks_are_haproxys(scenario: Scenario, way: str) -> None:
+    down = set(scenario["down"])
+    rings = [ring_of(scenario, backups=False), ring_of(scenario, backups=True)]
+    skip = down.__contains__ if way == "skip" else None
+    if way == "remove":
+        for ring in rings:
+            for name in down.intersection(ring):
+                ring.remove(name)
+    if not scenario["allbackups"]:
+        spare = [name for name in rings[1] if rings[1].weights[name] and name not in down]
+        for name in set(rings[1]) - set(spare[:1]):
+            rings[1].remove(name)
+    for ring in rings:
+        ring._check()
+    for source, server in scenario["picks"].items():
+        key = ip_address(source)
+        answers = [ring.lookup(key, skip=skip) for ring in rings]
+        assert (answers[0] or answers[1]) == server, source
+
+
+@pytest.mark.parametrize("scenario", scenarios("map-based"))
+def test_map_based_picks_are_haproxys(scenario: Scenario) -> None:
+    table = HashMap(group(scenario), [server["weight"] for server in scenario["servers"]])
+    for source, server in scenario["picks"].items():
+        assert table.lookup_hash(source_hash(ip_address(source).packed)) == server, source
+
+
+# The model's answers.
+
+# Ids that are equal modulo 2^20 have the same nodes, which chance would hardly find.
+NUMBERS = [0, 1, 2, 3, 1 + 2**20, 2 + 2**20, 2 + 2**21, 2**31 - 1]
+
+
+@given(st.dictionaries(st.sampled_from(NUMBERS), st.integers(0, 2)), st.data())
+def test_every_look_up_is_the_models(pool: dict[int, int], data: st.DataObject) -> None:
+    ring, model = HashRing(pool, avalanche=False), Model()
+    for number, weight in pool.items():
+        model.resize(number, weight)
+    members = st.sets(st.sampled_from(sorted(pool))) if pool else st.just(set[int]())
+    skip, avoid = data.draw(members).__contains__, data.draw(members).__contains__
+    places = data.draw(st.lists(st.integers(0, CIRCLE - 1), max_size=10))
+    # On a node, half-way to the next, and beside both, is where a rule can be misread.
+    for index in data.draw(st.sets(st.integers(0, len(model.nodes)), max_size=3)):
+        for (low, *_), (high, *_) in pairwise((model.nodes * 2)[index : index + 2]):
+            middle = low + (high - low) % CIRCLE // 2
+            places += [(place + step) % CIRCLE for place in (low, middle) for step in (-1, 0, 1)]
+    for value in places:
+        assert ring.lookup_hash(value) == model.lookup(value, nobody, nobody)
+        assert ring.lookup(value) == model.lookup(value, nobody, nobody)
+        assert ring.lookup(value, skip=skip) == model.lookup(value, skip, nobody)
+        assert ring.lookup(value, avoid=avoid) == model.lookup(value, nobody, avoid)
+        assert ring.lookup(value, skip=skip, avoid=avoid) == model.lookup(value, skip, avoid)
+
+
+class RingIsTheModel(RuleBasedStateMachine):
+    """Whatever is done to a ring, it has the nodes that the model has, in the same order."""
+
+    numbers = st.sampled_from(NUMBERS)
+    weights = st.integers(0, 3)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ring: HashRing[int] = HashRing()
+        self.model = Model()
+
+    @rule(number=numbers, weight=weights)
+    def change(self, number: int, weight: int) -> None:
+        if number in self.ring:
+            assert self.ring.reweight(number, weight) == self.model.weights[number]
+        else:
+            self.ring.add(number, weight)
+        self.model.resize(number, weight)
+
+    @rule(number=numbers)
+    def remove(self, number: int) -> None:
+        if number in self.ring:
+            weight = self.ring.remove(number)
+            assert weight == self.model.weights[number]
+            self.model.resize(number, 0)
+            del self.model.weights[number]
+
+    @invariant()
+    def holds(self) -> None:
+        self.ring._check()
+        nodes = zip(self.ring._layout.keys, self.ring._layout.holders, strict=True)
+        assert list(nodes) == [node[:2] for node in self.model.nodes]
+        assert self.ring.weights == self.model.weights
+        assert list(self.ring) == list(self.model.weights)
+        assert len(self.ring) == len(self.model.weights)
+
+
+RingIsTheModel.TestCase.settings = settings(max_examples=40, stateful_step_count=12, deadline=None)
+TestRingIsTheModel = RingIsTheModel.TestCase
+
+
+@given(st.lists(st.none() | st.integers(1, 12), max_size=10, unique_by=lambda n: n or object()))
+def test_ids_are_unique_and_those_that_are_forced_stay(forced: list[int | None]) -> None:
+    ids = assign_ids(forced)
+    assert len(set(ids)) == len(ids) == len(forced)
+    assert all(number in (None, got) for number, got in zip(forced, ids, strict=True))
+    free = [got for number, got in zip(forced, ids, strict=True) if number is None]
+    assert free == sorted(free)
+
+
+@pytest.mark.parametrize(
+    ("forced", "ids"),
+    [
+        ([], []),
+        ([None, None, None], [1, 2, 3]),
+        ([1000, 42, None], [1000, 42, 3]),
+        ([None, 3, None, None], [1, 3, 4, 5]),
+        ([None, None, 1], [2, 3, 1]),
+        ([3, None, None], [3, 2, 4]),
+    ],
+)
+def test_a_server_is_numbered_by_its_place(forced: list[int | None], ids: list[int]) -> None:
+    assert assign_ids(forced) == ids
+
+
+def test_servers_whose_ids_collide_share_the_arcs_by_their_order() -> None:
+    first, last = 7, 7 + 2**20
+    ring = HashRing([first, 7 + 2**21, last])
+    node = ring._points(7, 1)[0]
+    assert [ring.lookup_hash(node - 1), ring.lookup_hash(node)] == [first, first]
+    assert ring.lookup_hash(node + 1) == last
+    ring.remove(first)
+    ring.add(first)
+    ring._check()
+    assert ring.lookup_hash(node) == 7 + 2**21
+    assert ring.lookup_hash(node + 1) == first
+
+
+# What the ring promises.
+
+
+@given(pools, many_keys, st.data())
+def test_losing_a_server_moves_its_clients_and_no_others(
+    pool: dict[str, int], wanted: list[hashring.Key], data: st.DataObject
+) -> None:
+    lost = data.draw(st.sampled_from(sorted(pool)))
+    ring = HashRing(pool)
+    before = {key: ring.lookup(key) for key in wanted}
+    ring.remove(lost)
+    ring._check()
+    for key, owner in before.items():
+        now = ring.lookup(key)
+        assert now != lost if owner == lost else now == owner
+
+
+@given(pools, many_keys, st.data())
+def test_a_new_server_takes_clients_and_moves_no_others(
+    pool: dict[str, int], wanted: list[hashring.Key], data: st.DataObject
+) -> None:
+    name = data.draw(names.filter(lambda name: name not in pool))
+    ring = HashRing(pool)
+    before = {key: ring.lookup(key) for key in wanted}
+    ring.add(name, data.draw(st.integers(0, 4)))
+    ring._check()
+    for key, owner in before.items():
+        assert ring.lookup(key) in (owner, name)
+
+
+@given(pools, many_keys, st.data())
+def test_a_weight_moves_clients_in_its_own_direction_only(
+    pool: dict[str, int], wanted: list[hashring.Key], data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(sorted(pool)))
+    weight = data.draw(st.integers(0, 6))
+    ring = HashRing(pool)
+    before = {key: ring.lookup(key) for key in wanted}
+    assert ring.reweight(name, weight) == pool[name]
+    ring._check()
+    gainer, loser = (name, None) if weight >= pool[name] else (None, name)
+    for key, owner in before.items():
+        now = ring.lookup(key)
+        assert now in (owner, gainer) or owner == loser
+
+
+@given(pools, many_keys, st.data())
+def test_skipping_servers_is_removing_them(
+    pool: dict[str, int], wanted: list[hashring.Key], data: st.DataObject
+) -> None:
+    down = data.draw(st.sets(st.sampled_from(sorted(pool))))
+    ring = HashRing(pool)
+    skipped = [ring.lookup(key, skip=down.__contains__) for key in wanted]
+    for name in sorted(down):
+        ring.remove(name)
+        ring._check()
+    assert skipped == [ring.lookup(key) for key in wanted]
+
+
+@given(pools, many_keys)
+def test_preference_is_the_order_in_which_servers_take_over(
+    pool: dict[str, int], wanted: list[hashring.Key]
+) -> None:
+    ring = HashRing({**pool, "\N{BULLET} weightless": 0})
+    for key in wanted:
+        order = ring.preference(key)
+        assert sorted(order) == sorted(pool)
+        assert ring.preference(key, 2) == order[:2]
+        assert ring.preference(key, 0) == []
+        for lost in range(len(order) + 1):
+            gone = set(order[:lost])
+            assert ring.lookup(key, skip=gone.__contains__) == next(iter(order[lost:]), None)
+
+
+@given(pools, st.randoms(use_true_random=False), many_keys)
+def test_the_order_and_the_history_of_servers_do_not_matter(
+    pool: dict[str, int], random: Any, wanted: list[hashring.Key]
+) -> None:
+    shuffled = sorted(pool)
+    random.shuffle(shuffled)
+    grown: HashRing[str] = HashRing()
+    for name in shuffled:
+        grown.add(name, 2)
+        grown.reweight(name, pool[name])
+    grown.add("\N{BULLET} passing")
+    grown.remove("\N{BULLET} passing")
+    grown._check()
+    ring = HashRing(pool)
+    assert [grown.lookup(key) for key in wanted] == [ring.lookup(key) for key in wanted]
+
+
+def test_a_server_that_lost_weight_and_left_keeps_nothing() -> None:
+    ring = HashRing({"a": 10, "b": 1})
+    ring.reweight("a", 1)
+    ring.remove("a")
+    ring._check()
+    assert {ring.lookup(f"client-{number}") for number in range(1000)} == {"b"}
+
+
+def test_clients_are_shared_by_weight() -> None:
+    ring = HashRing({"small": 32, "middle": 64, "large": 128})
+    shares = Counter(ring.lookup(number) for number in range(7000))
+    for name, weight in ring.weights.items():
+        assert shares[name] == pytest.approx(7000 * weight / 224, rel=0.15)
+
+
+def test_a_failed_server_is_avoided_while_there_is_another() -> None:
+    ring = HashRing(["a", "b"])
+    owner = ring.lookup("client")
+    other = ring.lookup("client", avoid=lambda member: member == owner)
+    assert {owner, other} == {"a", "b"}
+    assert ring.lookup("client", skip={other}.__contains__, avoid={owner}.__contains__) == owner
+
+
+def test_nobody_is_the_answer_only_when_nobody_is_left() -> None:
+    ring: HashRing[str] = HashRing()
+    ring._check()
+    assert ring.lookup("client") is None
+    assert ring.lookup("client", skip=nobody, avoid=nobody) is None
+    assert ring.lookup_hash(0) is None
+    assert ring.preference("client") == []
+    assert ring.bounded("client", len, 125) is None
+    ring.add("a", 0)
+    ring._check()
+    assert ring.lookup("client") is None
+    ring.reweight("a", 1)
+    assert ring.lookup("client") == "a"
+    assert ring.lookup("client", avoid=lambda _: True) == "a"
+    assert ring.lookup("client", skip=lambda _: True) is None
+    assert ring.lookup("client", skip=lambda _: True, avoid=lambda _: True) is None
+    assert ring.bounded("client", len, 125, skip=lambda _: True) is None
+
+
+@pytest.mark.parametrize("key", range(8))
+def test_each_server_is_asked_once_however_many_nodes_it_has(key: int) -> None:
+    ring = HashRing({"a": 256, "b": 2, "c": 256})
+    asked: list[str] = []
+
+    def is_down(member: str) -> bool:
+        asked.append(member)
+        return True
+
+    assert ring.lookup(key, skip=is_down) is None
+    # The owner is asked first, on the way that needs no search.
+    assert asked == asked[:1] + ring.preference(key)
+
+
+def test_weights_are_those_of_one_moment() -> None:
+    ring = HashRing({"a": 1, "b": 2})
+    before = ring.weights
+    ring.remove("a")
+    assert before == {"a": 1, "b": 2}
+    assert ring.weights == {"b": 2}
+    assert "a" not in ring
+
+
+# Bounded load.
+
+
+@given(
+    st.lists(st.integers(1, 256), min_size=1, max_size=8),
+    st.integers(0, 10_000),
+    st.integers(101, 1000),
+)
+def test_slots_are_haproxys(weights: list[int], served: int, factor: int) -> None:
+    whole = 16 * sum(weights)
+    total = math.ceil(Fraction((served + 1) * factor, 100))
+    per, rest = divmod(total, whole)
+    expected, below = [], 0
+    for weight in (16 * weight for weight in weights):
+        share = weight * per + (below + weight) * rest // whole - below * rest // whole
+        expected.append(max(1, share))
+        below += weight
+    assert load_slots(weights, served, factor) == expected
+    assert sum(expected) > served
+
+
+@given(pools, st.integers(101, 300), st.data())
+def test_bounded_load_goes_upwards_to_the_first_with_room(
+    pool: dict[str, int], factor: int, data: st.DataObject
+) -> None:
+    ring = HashRing({**pool, "\N{BULLET} weightless": 0})
+    down = data.draw(st.sets(st.sampled_from(sorted(pool))))
+    failed = data.draw(st.sampled_from(sorted(pool)))
+    load = {name: data.draw(st.integers(0, 9)) for name in ring}
+    up = {name: weight for name, weight in pool.items() if name not in down}
+    for key in data.draw(many_keys):
+        served = sum(load[name] for name in up)
+        slots = dict(zip(up, load_slots(list(up.values()), served, factor), strict=True))
+        chosen = ring.bounded(key, load.__getitem__, factor, skip=down.__contains__)
+        avoid = {name for name in up if load[name] >= slots[name]}
+        assert chosen == ring.lookup(key, skip=down.__contains__, avoid=avoid.__contains__)
+        again = ring.bounded(
+            key, load.__getitem__, factor, skip=down.__contains__, avoid=failed.__eq__
+        )
+        assert again != failed or set(up) <= avoid | {failed}
+        if chosen is None:
+            assert not up
+        else:
+            assert chosen in up
+            load[chosen] += 1
+            assert load[chosen] <= slots[chosen]
+
+
+def test_connections_that_stay_fill_the_servers_evenly() -> None:
+    ring = HashRing({"a": 1, "b": 2, "c": 1, "down": 9})
+    load = Counter({"down": 500})
+    moved = 0
+    for key in range(300):
+        full = {
+            name
+            for name, most in zip("abc", load_slots([1, 2, 1], key, 101), strict=True)
+            if load[name] == most
+        }
+        chosen = ring.bounded(key, load.__getitem__, 101, skip="down".__eq__)
+        assert chosen is not None
+        assert chosen not in full
+        owner = ring.lookup(key, skip="down".__eq__)
+        assert chosen == owner or owner in full
+        moved += chosen != owner
+        load[chosen] += 1
+    assert moved > 10
+
+
+def test_a_factor_that_leaves_no_room_is_refused() -> None:
+    with pytest.raises(ValueError, match="factor must be above 100, not 100"):
+        load_slots([1], 0, 100)
+
+
+# Keys and members.
+
+
+def test_an_address_and_its_integer_are_one_key() -> None:
+    ring = HashRing([1, 2, 3])
+    for text in ("10.0.0.1", "255.255.255.255", "::1", "2001:db8::7", "::ffff:10.0.0.1"):
+        address = ip_address(text)
+        assert ring.hash_of(address) == ring.hash_of(int(address))
+        assert ring.hash_of(address) == mixed(source_hash(address.packed))
+    assert HashRing[int](avalanche=False).hash_of(IPv4Address("10.0.0.1")) == 0x0A000001
+
+
+def test_text_and_bytes_are_hashed_by_crc32_mixed_or_not() -> None:
+    for is_mixed in (True, False):
+        ring: HashRing[int] = HashRing(avalanche=is_mixed)
+        assert ring.hash_of("123456789") == ring.hash_of(b"123456789") == 0xCBF43926
+        assert ring.hash_of("\udc80") == ring.hash_of(b"\xed\xb2\x80")
+
+
+@pytest.mark.parametrize("packed", [b"", b"\x7f\0\0", b"\0" * 15, b"\0" * 17])
+def test_a_source_of_another_length_is_refused(packed: bytes) -> None:
+    with pytest.raises(ValueError, match="4 or 16 bytes"):
+        source_hash(packed)
+
+
+def test_a_key_that_is_negative_or_of_another_type_is_refused() -> None:
+    ring = HashRing(["a"])
+    with pytest.raises(ValueError, match="must not be negative"):
+        ring.lookup(-1)
+    with pytest.raises(TypeError, match=r"not 1\.5"):
+        ring.lookup(1.5)  # type: ignore[arg-type]
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+def test_any_hashable_with_a_lasting_repr_is_a_member() -> None:
+    members = (
+        *("a", "\udc80", b"a2", 0, 7, -7, 2.5, True, Colour.RED, ("10.0.0.1", 80)),
+        *(IPv4Address("10.0.0.1"), IPv6Address("::1"), IPv6Address("fe80::1%eth0")),
+        *(IPv6Address("fe80::1"), "in a str: at 0x7f, set({"),
+    )
+    ring: HashRing[object] = HashRing(members)
+    ring._check()
+    assert len(set(ring._layout.keys)) == 16 * len(members)
+    assert set(ring.preference("client")) == set(members)
+
+
+@pytest.mark.parametrize(
+    "member", [object(), nobody, (1, object()), frozenset("ab"), (frozenset("ab"),)]
+)
+def test_a_member_that_another_process_would_not_know_wants_an_id(member: object) -> None:
+    with pytest.raises(TypeError, match="identify="):
+        HashRing([member])
+    ring = HashRing([member], identify=lambda _: 3)
+    assert ring.weights == {member: 1}
+    assert ring._layout.keys == HashRing([3])._layout.keys
+
+
+def test_what_cannot_be_on_a_ring_changes_nothing() -> None:
+    ring: HashRing[object] = HashRing({"a": 1})
+    attempts: list[tuple[type[Exception], str, Callable[[], object]]] = [
+        (ValueError, "'a' is on the ring", lambda: ring.add("a")),
+        (ValueError, "weight must be 0 to 256, not 257", lambda: ring.add("b", 257)),
+        (ValueError, "weight must be 0 to 256, not -1", lambda: ring.add("b", -1)),
+        (ValueError, "weight must be 0 to 256, not -1", lambda: ring.reweight("a", -1)),
+        (ValueError, "weight must be 0 to 256, not 300", lambda: ring.reweight("a", 300)),
+        (TypeError, "None cannot be a member", lambda: ring.add(None)),
+        (TypeError, "identify=", lambda: ring.add(object())),
+        (KeyError, "'b'", lambda: ring.remove("b")),
+        (KeyError, "'b'", lambda: ring.reweight("b", 1)),
+    ]
+    for error, match, attempt in attempts:
+        with pytest.raises(error, match=match):
+            attempt()
+        ring._check()
+        assert ring.weights == {"a": 1}
+
+
+def test_a_ring_that_cannot_be_made_says_why() -> None:
+    with pytest.raises(ValueError, match="'a' is given twice"):
+        HashRing(["a", "b", "a"])
+    with pytest.raises(ValueError, match="weight must be 0 to 256, not -1"):
+        HashRing({"a": -1})
+    with pytest.raises(ValueError, match="an id must not be negative, which -5 is"):
+        HashRing(["a"], identify=lambda _: -5)
+
+
+# The map.
+
+
+@given(st.lists(st.integers(0, 40), max_size=6), st.lists(st.integers(0, 40), max_size=4))
+def test_a_map_has_as_many_slots_for_each_as_its_weight_says(
+    weights: list[int], others: list[int]
+) -> None:
+    table = HashMap(enumerate(weights), weights + others)
+    divisor = math.gcd(*weights, *others) or 1
+    shares = {index: weight // divisor for index, weight in enumerate(weights) if weight}
+    size = sum(shares.values())
+    found = Counter(table.lookup_hash(value) for value in range(size))
+    assert found == shares
+    assert table.lookup_hash(size + 1) == table.lookup_hash(1)
+
+
+def test_a_common_divisor_makes_a_map_smaller_and_changes_no_answer() -> None:
+    group = [("a", 2), ("b", 4), ("c", 6)]
+    small, large = HashMap(group), HashMap(group, [2, 4, 6, 3])
+    assert [len(small._slots), len(large._slots)] == [6, 12]
+    assert all(small.lookup_hash(value) == large.lookup_hash(value) for value in range(50))
+
+
+def test_a_weight_that_is_no_multiple_any_more_is_rounded_up() -> None:
+    table = HashMap([("a", 3), ("b", 4)], [2, 4])
+    assert Counter(table._slots) == {"a": 2, "b": 2}
+
+
+def test_a_map_of_nobody_answers_nobody() -> None:
+    assert HashMap[str]([]).lookup_hash(5) is None
+    assert HashMap([("a", 0)]).lookup_hash(5) is None
+
+
+def test_a_map_refuses_a_weight_out_of_range() -> None:
+    with pytest.raises(ValueError, match="weight must be 0 to 256, not 257"):
+        HashMap([("a", 257)])
+
+
+# Threads, processes, and the manual.
+
+
+def interrupted(act: Callable[[], object], between: Callable[[int], object]) -> int:
+    """Run ``act``, and ``between`` before each instruction of the ring's own code.
+
+    So a test sees what another thread could see or do, at every moment and without a race.
+
+    Returns:
+        How many instructions there were; ``between`` is told their number, from 1.
+    """
+    passed = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal passed
+        if frame.f_code.co_filename != hashring.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            passed += 1
+            between(passed)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return passed
+
+
+SMALL, LARGE = {"a": 1, "b": 1}, {"a": 1, "b": 1, "c": 3}
+
+
+@pytest.mark.parametrize("pool", [SMALL, LARGE], ids=["growing", "shrinking"])
+@pytest.mark.parametrize(
+    "look_up",
+    [
+        lambda ring: ring.lookup_hash(0x5C54_BB6F),
+        lambda ring: ring.lookup("client"),
+        lambda ring: ring.lookup("client", skip={"c"}.__contains__),
+        lambda ring: ring.lookup("client", avoid={"c"}.__contains__),
+        lambda ring: ring.preference("client"),
+        lambda ring: ring.bounded("client", {"a": 5, "b": 5, "c": 9}.__getitem__, 125),
+        sorted,
+    ],
+    ids=["hash", "lookup", "skip", "avoid", "preference", "bounded", "iter"],
+)
+def test_a_change_at_any_moment_of_a_look_up_is_seen_whole_or_not_at_all(
+    pool: dict[str, int], look_up: Callable[[HashRing[str]], object]
+) -> None:
+    possible = [look_up(HashRing(SMALL)), look_up(HashRing(LARGE))]
+    untouched = HashRing(pool)
+    instructions = interrupted(lambda: look_up(untouched), nobody)
+    for at in range(1, instructions + 1):
+        ring = HashRing(pool)
+        change = partial(ring.add, "c", 3) if pool is SMALL else partial(ring.remove, "c")
+        seen: list[object] = []
+        interrupted(
+            lambda: seen.append(look_up(ring)),  # noqa: B023 -- called in this very turn
+            lambda passed: passed == at and change(),  # noqa: B023
+        )
+        assert seen[0] in possible
+
+
+def everything(ring: HashRing[str]) -> list[object]:
+    return [[ring.preference(number), ring.lookup(number)] for number in range(8)] + [ring.weights]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ring: ring.add("d", 2),
+        lambda ring: ring.remove("c"),
+        lambda ring: ring.reweight("c", 1),
+        lambda ring: ring.reweight("c", 4),
+    ],
+    ids=["add", "remove", "lighter", "heavier"],
+)
+def test_a_look_up_at_any_moment_of_a_change_sees_it_whole_or_not_at_all(
+    change: Callable[[HashRing[str]], object],
+) -> None:
+    ring, after = HashRing(LARGE), HashRing(LARGE)
+    change(after)
+    seen: list[list[object]] = []
+    interrupted(lambda: change(ring), lambda _: seen.append(everything(ring)))
+    old = seen.count(everything(HashRing(LARGE)))
+    assert old > 50
+    assert seen == seen[:1] * old + [everything(after)] * (len(seen) - old)
+
+
+@contextmanager
+def frequent_switches() -> Iterator[None]:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_look_ups_during_changes_see_a_whole_ring() -> None:
+    """One thread goes round four rings; whatever the others see is one of the four."""
+    rings = [
+        HashRing(pool)
+        for pool in (
+            {"a": 1, "b": 1, "c": 1},
+            {"a": 1, "c": 1},
+            {"a": 1, "c": 9},
+            {"a": 1, "c": 9, "b": 1},
+        )
+    ]
+    clients = [f"client-{number}" for number in range(50)]
+    orders = {key: [ring.preference(key) for ring in rings] for key in clients}
+    ring = HashRing(rings[0].weights)
+    start = threading.Barrier(4)
+
+    def change() -> None:
+        start.wait()
+        for _ in range(100):
+            ring.remove("b")
+            ring.reweight("c", 9)
+            ring.add("b")
+            ring.reweight("c", 1)
+
+    def look_up() -> None:
+        start.wait()
+        for _ in range(15):
+            for key, possible in orders.items():
+                assert ring.lookup(key) in [order[0] for order in possible]
+                assert ring.preference(key) in possible
+                down = {"a"}
+                assert ring.lookup(key, skip=down.__contains__) in [
+                    next(name for name in order if name != "a") for order in possible
+                ]
+                assert ring.weights in [known.weights for known in rings]
+
+    with frequent_switches(), ThreadPoolExecutor(4) as threads:
+        futures = [threads.submit(change), *(threads.submit(look_up) for _ in range(3))]
+        for future in futures:
+            future.result()
+    ring._check()
+
+
+CHOICES = """
+import hashlib
+from ipaddress import IPv4Address
+from dsbalance.hashring import HashRing
+address = IPv4Address("10.0.0.2")
+ring = HashRing({"paragon": 3, b"phoenix": 1, 7: 2, ("10.0.0.1", 80): 1, address: 2})
+keys = [number * 7919 if number % 2 else f"client-{number}" for number in range(10_000)]
+answers = "\\n".join(repr(ring.lookup(key)) for key in keys)
+print(hashlib.sha256(answers.encode()).hexdigest())
+"""
+CHOICES_SHA256 = "f9d71afc8e436cf63c29c355bfc383df10e0461a0101d32d51a549262d659baa"
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_every_process_chooses_the_same(seed: str) -> None:
+    root = Path(hashring.__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", CHOICES],
+        env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == CHOICES_SHA256
+
+
+def test_the_examples_in_the_docstrings_are_true() -> None:
+    results = doctest.testmod(hashring)
+    assert results.attempted == 5
+    assert results.failed == 0
