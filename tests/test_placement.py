@@ -1,0 +1,126 @@
+"""A server's state as one word and two predicates, from health, what is asked of it, and weight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dsbalance.model import Check, Server
+from dsbalance.placement import AdminState, Placement, ServerState, Stage
+from dsbalance.policy import Client
+
+CLIENT = Client("10.0.0.1", bytes([10, 0, 0, 1]), 5022)
+UP, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
+
+
+def make(**settings: Any) -> ServerState:
+    settings = {"check": Check(rise=2, fall=3), **settings}
+    return ServerState(Server(name="s", host="192.0.2.1", port=9, **settings), 1, 10.0)
+
+
+@pytest.mark.parametrize(
+    ("is_up", "admin", "inherited", "weight", "word", "follows"),
+    [
+        (True, UP, UP, 1, "UP", (True, True)),
+        (True, UP, UP, 0, "UP", (True, False)),
+        (True, DRAIN, UP, 1, "DRAIN", (True, False)),
+        (True, UP, DRAIN, 1, "DRAIN", (True, False)),
+        (True, DRAIN, DRAIN, 0, "DRAIN", (True, False)),
+        (True, MAINT, UP, 1, "MAINT", (False, False)),
+        (True, UP, MAINT, 1, "MAINT (via b/s)", (False, False)),
+        (True, MAINT, MAINT, 1, "MAINT (via b/s)", (False, False)),
+        (True, DRAIN, MAINT, 1, "MAINT (via b/s)", (False, False)),
+        (False, UP, UP, 1, "DOWN", (False, False)),
+        (False, DRAIN, UP, 1, "DOWN", (False, False)),
+        (False, MAINT, UP, 1, "MAINT", (False, False)),
+    ],
+)
+def test_a_state_follows_from_health_and_what_is_asked_and_weight(
+    is_up: bool,
+    admin: AdminState,
+    inherited: AdminState,
+    weight: int,
+    word: str,
+    follows: tuple[bool, bool],
+) -> None:
+    state = make(weight=weight, check=None, track="b/s")
+    state.admin = admin
+    state.inherited = inherited
+    if not is_up:
+        state.gate.set_down()
+    state.settle()
+    assert (state.word, state.is_running, state.is_usable) == (word, *follows)
+    state.check()
+    assert state.is_in_maintenance is word.startswith("MAINT")
+
+
+def test_a_status_counts_the_checks_while_it_is_in_doubt() -> None:
+    state = make()
+    assert (state.word, state.status) == ("UP", "UP 1/3")
+    state.gate.passed()
+    assert state.status == "UP"
+    state.gate.failed()
+    state.admin = DRAIN
+    assert state.status == "DRAIN 2/3"
+    state.gate.set_down()
+    state.gate.passed()
+    assert state.status == "DOWN 1/2"
+    state.admin = MAINT
+    assert state.status == "MAINT"
+
+
+def test_a_server_that_is_not_checked_says_so_unless_it_is_down_or_out_of_service() -> None:
+    state = make(check=None)
+    assert state.status == "no check"
+    state.admin = DRAIN
+    assert state.status == "DRAIN"
+    state.gate.set_down()
+    assert state.status == "DOWN"
+
+
+def test_a_disabled_server_begins_in_maintenance() -> None:
+    assert make(disabled=True).word == "MAINT"
+
+
+def test_a_follower_shares_the_health_and_inherits_what_is_asked() -> None:
+    leader = make()
+    leader.admin = DRAIN
+    follower = make(check=None, track="b/s")
+    follower.follow(leader)
+    assert follower.gate is leader.gate
+    assert follower.status == "DRAIN 1/3"
+    assert follower.admin is UP
+
+
+def test_a_snapshot_says_what_there_is() -> None:
+    state = make(weight=3, maxconn=5, backup=True)
+    state.server = replace(state.server, weight=2)
+    state.counters.bytes_in = 7
+    state.counters.last_check = "refused"
+    state.placements.add(Placement(CLIENT))
+    picture = state.snapshot(15.0)
+    assert (picture.name, picture.id, picture.host, picture.port) == ("s", 1, "192.0.2.1", 9)
+    assert (picture.status, picture.admin, picture.is_usable) == ("UP 1/3", "ready", True)
+    assert (picture.weight, picture.initial_weight, picture.maxconn) == (2, 3, 5)
+    assert (picture.current, picture.queued, picture.bytes_in) == (1, 0, 7)
+    assert (picture.last_check, picture.is_backup, picture.tracked) == ("refused", True, None)
+    assert picture.seconds_in_state == 5.0
+
+
+def test_a_server_taken_out_of_use_is_neither_running_nor_usable() -> None:
+    state = make()
+    state.retire()
+    assert (state.is_running, state.is_usable, state.word) == (False, False, "")
+
+
+def test_reprs_say_what_matters() -> None:
+    state = make()
+    placement = Placement(CLIENT)
+    assert repr(placement) == "<Placement of 10.0.0.1: DISPLACED nowhere, policy>"
+    placement.server = state
+    placement.stage = Stage.QUEUED
+    assert repr(placement) == "<Placement of 10.0.0.1: QUEUED s, policy>"
+    assert placement.is_queued
+    assert repr(state) == "<ServerState s: UP 1/3, 0 sessions>"

@@ -1,0 +1,155 @@
+"""Places and the two kinds of queue: who gets the next place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dsbalance.model import Server
+from dsbalance.placement import AdminState, Placement, ServerState, Stage
+from dsbalance.policy import Candidates, Client, LeastConn, Reason
+from dsbalance.queueing import Places
+from dsbalance.stats import BackendCounters
+
+CLIENT = Client("10.0.0.1", bytes([10, 0, 0, 1]), 5022)
+
+
+class Yard:
+    """Two servers of one place each, and whoever comes."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.counters = BackendCounters()
+        self.places = Places(self.counters)
+        settings = {"maxconn": 1, **settings}
+        self.states = {
+            name: ServerState(Server(name=name, host="192.0.2.1", **settings), number, 0.0)
+            for number, name in enumerate("ab", 1)
+        }
+        self.a, self.b = self.states.values()
+
+    @property
+    def candidates(self) -> Candidates:
+        usable = [state.server for state in self.states.values() if state.is_usable]
+        return Candidates(usable, loads=self.states)
+
+    def at(self, state: ServerState) -> Placement:
+        placement = Placement(CLIENT)
+        self.places.assign(placement, state)
+        return placement
+
+    def anywhere(self) -> Placement:
+        placement = Placement(CLIENT)
+        self.places.wait(placement)
+        return placement
+
+    def leave(self, placement: Placement) -> tuple[Placement, ...]:
+        assert placement.server is not None
+        return self.places.vacate(placement, placement.server, self.candidates)
+
+    def check(self) -> None:
+        self.places.check()
+        for state in self.states.values():
+            state.check()
+
+
+@pytest.fixture
+def yard() -> Iterator[Yard]:
+    yard = Yard()
+    yield yard
+    yard.check()
+
+
+def test_a_server_with_room_gives_a_place_and_a_full_one_a_turn(yard: Yard) -> None:
+    first, second, third = yard.at(yard.a), yard.at(yard.a), yard.at(yard.a)
+    assert first.stage is Stage.CONNECTING
+    assert second.is_queued
+    assert third.is_queued
+    assert list(yard.a.queue) == [second, third]
+    counters = yard.a.counters
+    assert (counters.total, counters.peak, counters.queued_peak) == (1, 1, 2)
+
+
+def test_a_server_without_maxconn_always_has_room() -> None:
+    yard = Yard(maxconn=None)
+    assert not any(yard.at(yard.a).is_queued for _ in range(50))
+    assert yard.a.counters.peak == 50
+
+
+def test_a_place_goes_to_whoever_came_first_of_the_two_queues(yard: Yard) -> None:
+    holder = yard.at(yard.a)
+    shared, own, late = yard.anywhere(), yard.at(yard.a), yard.anywhere()
+    assert yard.leave(holder) == (shared,)
+    assert (shared.server, shared.reason) == (yard.a, Reason.QUEUE)
+    assert yard.leave(shared) == (own,)
+    assert own.reason is not Reason.QUEUE
+    assert yard.leave(own) == (late,)
+    assert yard.leave(late) == ()
+    assert yard.a.counters.chosen == 2
+    assert yard.counters.queued_peak == 2
+
+
+def test_a_server_that_takes_no_new_clients_serves_its_own_queue_alone(yard: Yard) -> None:
+    holder = yard.at(yard.a)
+    shared, own = yard.anywhere(), yard.at(yard.a)
+    yard.a.admin = AdminState.DRAIN
+    yard.a.settle()
+    assert yard.leave(holder) == (own,)
+    assert yard.leave(own) == ()
+    assert shared.is_queued
+
+
+def test_a_backup_that_is_not_chosen_from_serves_its_own_queue_alone(yard: Yard) -> None:
+    holder, shared = yard.at(yard.b), yard.anywhere()
+    others = Candidates([yard.a.server], loads=yard.states)
+    assert yard.places.vacate(holder, yard.b, others) == ()
+    assert shared.is_queued
+
+
+def test_who_withdraws_is_passed_over(yard: Yard) -> None:
+    holder, own, other = yard.at(yard.a), yard.at(yard.a), yard.at(yard.a)
+    shared = yard.anywhere()
+    yard.places.withdraw(own)
+    yard.places.withdraw(shared)
+    assert yard.leave(holder) == (other,)
+    assert not yard.places.shared
+
+
+def test_a_dissolved_queue_holds_nobody_and_counts_them_as_redispatched(yard: Yard) -> None:
+    yard.at(yard.a)
+    waiting = (yard.at(yard.a), yard.at(yard.a))
+    waiting[0].is_persistent = True
+    assert yard.places.dissolve(yard.a) == waiting
+    assert {p.stage for p in waiting} == {Stage.DISPLACED}
+    assert [(p.server, p.is_persistent) for p in waiting] == [(None, False)] * 2
+    assert yard.a.counters.redispatches == 2
+
+
+def test_the_policy_decides_for_those_who_wait_the_oldest_first_until_all_is_full(
+    yard: Yard,
+) -> None:
+    waiting = [yard.anywhere() for _ in range(3)]
+    admitted = list(yard.places.admit(LeastConn(), yard.candidates, yard.states))
+    assert admitted == waiting[:2]
+    assert [p.server for p in admitted] == [yard.a, yard.b]
+    assert list(yard.places.shared) == waiting[2:]
+    assert list(yard.places.admit(LeastConn(), Candidates(()), yard.states)) == []
+
+
+def test_a_policy_that_insists_on_a_full_server_moves_them_to_its_queue(yard: Yard) -> None:
+    class Insists:
+        def choose(self, client: Client, servers: Candidates, avoid: Server | None) -> Server:
+            return servers.get("a")
+
+    waiting = [yard.anywhere() for _ in range(3)]
+    assert list(yard.places.admit(Insists(), yard.candidates, yard.states)) == waiting[:1]
+    assert list(yard.a.queue) == waiting[1:]
+
+
+def test_a_server_stands_behind_its_equals_after_each_change_of_its_load(yard: Yard) -> None:
+    holder = yard.at(yard.b)
+    taken = yard.b.moved
+    assert taken > yard.a.moved
+    yard.leave(holder)
+    assert yard.b.moved > taken
