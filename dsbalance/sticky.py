@@ -1,0 +1,495 @@
+"""Which server a source was sent to, for as long as that counts. No I/O, no clock.
+
+    state   event                                   then
+    absent  stored                                  idle; in use if a session still holds the source
+    idle    matched or stored                       idle, its TTL starts again
+    idle    TTL over; or oldest when room is needed absent
+    idle    held                                    in use
+    in use  matched, stored, held                   in use
+    in use  released by its last session            idle, its TTL starts again
+    any     removed                                 absent
+
+An entry in use never expires and is never evicted. An entry answers nobody from the moment when
+its time is over, and leaves memory later, a few with each call: every call does a bounded amount of
+work, except those that say O(n).
+
+Source: HAProxy configuration manual 2.6, ``stick-table`` and ``stick``. On purpose different from
+what was observed on HAProxy 2.6.12: there an entry lapses under an open session, a full table drops
+``size / 256 + 1`` entries at a time, and it does so for a source that it knows already.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush, heapreplace
+
+from dsbalance.errors import ConfigError
+
+Source = bytes | str | ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, section 2.5.5.2
+# Expired entries that a store or a release removes: more than it adds, so that they run out.
+_SWEEP = 2
+# Shards that are looked at for the oldest entry. A look costs 7 us if the whole shard was touched
+# since the last one, so without a limit one unlucky call would take 3 ms in a table of 1e6.
+_LOOKS = 40
+# A table is cut into shards because a dict that is full is copied by the insertion that finds it
+# so: 35 ms for 700,000 entries, 0.2 ms for 2,500. It also keeps short the walk over deleted slots
+# to a dict's first key, which makes a plain dict a FIFO. 2,500 is just below the 2,730 that CPython
+# copies into a dict of 8,192 slots, so a full table uses its memory best.
+_SHARD_SIZE = 2_500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One entry as it stood at some instant.
+
+    Attributes:
+        key: The source as :meth:`StickTable.normalise` gives it.
+        server: The server's name.
+        remaining: Seconds until it expires, above 0; the whole TTL while it is in use; None: never.
+        uses: Sessions that hold it; 0: it is idle.
+    """
+
+    key: bytes
+    server: str
+    remaining: float | None = None
+    uses: int = 0
+
+
+class _Shard:
+    """The entries of the keys that hash to one place.
+
+    Attributes:
+        index: Its place among the shards.
+        idle: Key -> instant of the last touch + 1j * the server's number, by instant.
+        busy: Key -> server, for the entries in use.
+        uses: Key -> sessions that hold it; has every key of ``busy``, and those whose entry was
+            removed under them.
+        is_ranked: Whether the ranking has a record of it.
+    """
+
+    __slots__ = ("busy", "idle", "index", "is_ranked", "uses")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        # A complex number is 32 bytes and unknown to the garbage collector. A tuple with its float
+        # is 104, and with a million of them each full collection stops the loop.
+        self.idle: dict[bytes, complex] = {}
+        self.busy: dict[bytes, str] = {}
+        self.uses: dict[bytes, int] = {}
+        self.is_ranked = False
+
+
+class _Ranking:
+    """The shards by the age of what is in them.
+
+    It is a heap of (bound, index of a shard): no idle entry of that shard was touched before the
+    bound. A bound is corrected when it comes to the top, so that a touch need not look here.
+    """
+
+    __slots__ = ("heap", "shards")
+
+    def __init__(self, count: int) -> None:
+        self.shards = [_Shard(index) for index in range(count)]
+        self.heap: list[tuple[float, int]] = []
+
+    def append(self, shard: _Shard, key: bytes, entry: complex) -> None:
+        """Put an idle entry into ``shard``, as the one that was touched last."""
+        shard.idle[key] = entry
+        if not shard.is_ranked:
+            shard.is_ranked = True
+            heappush(self.heap, (entry.real, shard.index))
+
+    def take(self, until: float, limit: int) -> list[complex]:
+        """Correct the bound of the shard on top, which there must be, and thin it out.
+
+        Removed and returned are its oldest entries, ``limit`` at the most, that were touched at
+        ``until`` or before.
+        """
+        shard = self.shards[self.heap[0][1]]
+        keys: list[bytes] = []
+        for key, entry in shard.idle.items():
+            if entry.real > until or len(keys) == limit:
+                heapreplace(self.heap, (entry.real, shard.index))
+                break
+            keys.append(key)
+        else:
+            heappop(self.heap)
+            shard.is_ranked = False
+        return [shard.idle.pop(key) for key in keys]
+
+    def sort(self) -> None:
+        """Restore the order after entries were appended with instants of the past. O(n log n)."""
+        self.heap.clear()
+        for shard in self.shards:
+            in_order = sorted(shard.idle.items(), key=lambda item: item[1].real)
+            shard.idle = dict(in_order)
+            shard.is_ranked = bool(in_order)
+            if in_order:
+                self.heap.append((in_order[0][1].real, shard.index))
+        heapify(self.heap)
+
+    def check(self, now: float) -> None:
+        """Assert the invariants."""
+        bounds = {index: bound for bound, index in self.heap}
+        assert len(bounds) == len(self.heap), "a shard has one record"
+        for index, shard in enumerate(self.shards):
+            assert shard.is_ranked is (index in bounds)
+            touches = [entry.real for entry in shard.idle.values()]
+            assert touches == sorted(touches), "idle entries are in the order of their touch"
+            assert all(bounds[index] <= touched <= now for touched in touches)
+            assert not shard.idle.keys() & shard.uses.keys(), "an entry is idle or in use"
+            assert shard.busy.keys() <= shard.uses.keys()
+            assert all(uses > 0 for uses in shard.uses.values())
+
+
+class _Census:
+    """The servers that have entries: how many, and the number that stands for the name.
+
+    Attributes:
+        counts: Name -> entries, above 0.
+        numbers: Name -> number, for the same names.
+        names: Number -> name.
+        total: All entries.
+    """
+
+    __slots__ = ("_last", "counts", "names", "numbers", "total")
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.numbers: dict[str, float] = {}
+        self.names: dict[float, str] = {}
+        self.total = 0
+        self._last = 0.0
+
+    def join(self, server: str) -> None:
+        """Count an entry for ``server``, which gets a number if it is its first."""
+        self.total += 1
+        if server in self.counts:
+            self.counts[server] += 1
+            return
+        self.counts[server] = 1
+        self._last += 1
+        self.numbers[server] = self._last
+        self.names[self._last] = server
+
+    def leave(self, server: str) -> None:
+        """Take an entry off ``server``, which has one; its number goes with the last."""
+        self.total -= 1
+        self.counts[server] -= 1
+        if not self.counts[server]:
+            del self.counts[server], self.names[self.numbers.pop(server)]
+
+
+class StickTable:
+    """Source address -> server name, with a TTL and a bound on its size. Loop thread only.
+
+    Keys are what :meth:`normalise` returns. ``now`` is in seconds of a clock that never goes back.
+
+    Args:
+        size: Entries at the most, at least 1.
+        ttl: Seconds from the last touch to expiry, above 0; None: entries stay until evicted.
+        accepts_ipv6: Whether it takes IPv6 sources besides IPv4 ones.
+        nopurge: Whether a full table refuses new sources instead of evicting the oldest idle entry.
+
+    Raises:
+        ConfigError: ``size`` or ``ttl`` is out of range.
+    """
+
+    __slots__ = (
+        "_census",
+        "_ranking",
+        "_shards",
+        "_spread",
+        "_ttl",
+        "accepts_ipv6",
+        "nopurge",
+        "size",
+        "ttl",
+    )
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        ttl: float | None = None,
+        accepts_ipv6: bool = False,
+        nopurge: bool = False,
+    ) -> None:
+        if size < 1:
+            raise ConfigError(f"size must be at least 1, not {size}")
+        if ttl is not None and not 0 < ttl < math.inf:
+            raise ConfigError(f"ttl must be above 0 and finite, not {ttl}")
+        self.size = size
+        self.ttl = ttl
+        self.accepts_ipv6 = accepts_ipv6
+        self.nopurge = nopurge
+        self._ttl = math.inf if ttl is None else ttl  # spares every look-up a comparison
+        self._ranking = _Ranking(math.ceil(size / _SHARD_SIZE))
+        self._census = _Census()
+        self._shards = self._ranking.shards
+        self._spread = len(self._shards)
+
+    def __len__(self) -> int:
+        """Return the number of entries, with those that expired and have not been removed yet."""
+        return self._census.total
+
+    def __repr__(self) -> str:
+        return f"<StickTable {len(self)} of {self.size}, {self.busy} in use>"
+
+    @property
+    def busy(self) -> int:
+        """The number of entries in use. O(size / 2,500)."""
+        return sum(len(shard.busy) for shard in self._shards)
+
+    def count(self, server: str) -> int:
+        """Return the number of entries of ``server``, counted as ``len`` counts."""
+        return self._census.counts.get(server, 0)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of entries of each server that has any."""
+        return dict(self._census.counts)
+
+    def uses(self, key: bytes) -> int:
+        """Return how many sessions hold ``key``, even if its entry was removed under them."""
+        return self._shard(key).uses.get(key, 0)
+
+    def normalise(self, source: Source) -> bytes | None:
+        """Return the key of a source, or None if it is IPv6 and the table takes IPv4 alone.
+
+        An IPv4-mapped IPv6 address (``::ffff:192.0.2.1``) is the IPv4 address in it, so that a
+        client is the same one whichever socket accepted it.
+
+        Args:
+            source: 4 or 16 bytes in network order, an address as text, or an address object.
+
+        Raises:
+            ValueError: It is not an IP address.
+        """
+        packed = _pack(source)
+        return packed if len(packed) == 4 or self.accepts_ipv6 else None
+
+    def match(self, key: bytes, now: float) -> str | None:
+        """Return the server of ``key`` and start its TTL again; None if there is no live entry."""
+        shard = self._shards[hash(key) % self._spread]
+        idle = shard.idle
+        # Out and in again is what moves it to the end of the order.
+        entry = idle.pop(key, None)
+        if entry is None:
+            return shard.busy.get(key)
+        touched = entry.real
+        server = self._census.names[entry.imag]
+        if touched <= now - self._ttl:
+            self._census.leave(server)
+            return None
+        idle[key] = entry - touched + now
+        return server
+
+    def peek(self, key: bytes, now: float) -> str | None:
+        """Return the server of ``key`` and change nothing; None if there is no live entry."""
+        shard = self._shard(key)
+        entry = shard.idle.get(key)
+        if entry is None:
+            return shard.busy.get(key)
+        return None if entry.real <= now - self._ttl else self._census.names[entry.imag]
+
+    def store(self, key: bytes, server: str, now: float) -> bool:
+        """Insert or rewrite the entry of ``key`` and start its TTL again.
+
+        A known key is rewritten even in a full table, at nobody's expense. For a new one in a full
+        table the oldest idle entry gives way; one of the oldest 1 % in a table of more than 100,000
+        if nearly all were touched since one gave way last.
+
+        Returns:
+            False if there was no room: all entries are in use, or the table does not purge.
+
+        Raises:
+            ValueError: ``key`` is not a key of this table; see :meth:`normalise`.
+        """
+        self.sweep(now, _SWEEP)
+        if not self.remove(key):
+            if self.normalise(key) != key:
+                raise ValueError(f"{key!r} is not a key of this table")
+            if len(self) == self.size and not self._make_room(now):
+                return False
+        self._insert(key, server, now)
+        return True
+
+    def hold(self, key: bytes) -> bool:
+        """Count a session that uses the entry, which neither expires nor gives way from now on.
+
+        It has no clock: call it with the :meth:`store` or :meth:`match` that gave the entry, since
+        it would keep an entry that expired meanwhile and is not removed yet.
+
+        Returns:
+            False if there is no entry. Nothing is held then, and nothing is to be released.
+        """
+        shard = self._shard(key)
+        entry = shard.idle.pop(key, None)
+        if entry is not None:
+            shard.busy[key] = self._census.names[entry.imag]
+        elif key not in shard.busy:
+            return False
+        shard.uses[key] = shard.uses.get(key, 0) + 1
+        return True
+
+    def release(self, key: bytes, now: float) -> None:
+        """Undo one :meth:`hold`; with the last one the TTL starts again.
+
+        Raises:
+            KeyError: Nothing holds ``key``.
+        """
+        shard = self._shard(key)
+        uses = shard.uses.pop(key)
+        if uses > 1:
+            shard.uses[key] = uses - 1
+        elif key in shard.busy:
+            number = self._census.numbers[shard.busy.pop(key)]
+            self._ranking.append(shard, key, complex(now, number))
+        self.sweep(now, _SWEEP)
+
+    def remove(self, key: bytes) -> bool:
+        """Remove the entry of ``key``, even one in use, and return whether there was one.
+
+        Its sessions are to be released all the same; what is stored before that is in use at once.
+        """
+        shard = self._shard(key)
+        entry = shard.idle.pop(key, None)
+        server = shard.busy.pop(key, None) if entry is None else self._census.names[entry.imag]
+        if server is not None:
+            self._census.leave(server)
+        return server is not None
+
+    def remove_server(self, server: str) -> int:
+        """Remove every entry of ``server``, as :meth:`remove` does, and return how many. O(n)."""
+        number = self._census.numbers.get(server)
+        keys = [k for shard in self._shards for k, e in shard.idle.items() if e.imag == number]
+        keys += [k for shard in self._shards for k, name in shard.busy.items() if name == server]
+        return sum(map(self.remove, keys))
+
+    def sweep(self, now: float, limit: int = 100) -> int:
+        """Remove up to ``limit`` expired entries and return how many; for a timer.
+
+        Without it they leave a few with each store and release, and count in ``len`` until then.
+        """
+        heap = self._ranking.heap
+        removed = 0
+        for _ in range(limit):
+            if removed == limit or not heap or heap[0][0] > now - self._ttl:
+                break
+            removed += self._take(now - self._ttl, limit - removed)
+        return removed
+
+    def entries(self, now: float) -> Iterator[Entry]:
+        """Yield the live entries.
+
+        A shard at a time, so that a large table can be written out in slices. It may change
+        meanwhile: whatever is in it all the time is yielded exactly once.
+        """
+        expired = now - self._ttl
+        for shard in self._shards:
+            rows = [
+                (key, self._census.names[entry.imag], entry.real - expired, 0)
+                for key, entry in shard.idle.items()
+                if entry.real > expired
+            ]
+            rows += [(key, name, self._ttl, shard.uses[key]) for key, name in shard.busy.items()]
+            for key, name, left, uses in rows:
+                remaining = None if self.ttl is None else left
+                yield Entry(key=key, server=name, remaining=remaining, uses=uses)
+
+    def export(self, now: float) -> list[Entry]:
+        """Return the live entries, those that expire first in front. O(n log n)."""
+        return sorted(self.entries(now), key=lambda entry: entry.remaining or 0.0)
+
+    def load(
+        self, entries: Iterable[Entry], now: float, servers: Container[str] | None = None
+    ) -> int:
+        """Add entries with what remains of their TTL, and return how many were added. O(n log n).
+
+        Skipped are sources that this table cannot hold or has already, servers not among
+        ``servers``, and what has expired. If there is no room for all, those with the most time
+        left are taken, and nothing gives way to them. They are idle, whatever ``uses`` says.
+
+        Args:
+            entries: In any order. Whoever kept them has subtracted the time that passed meanwhile
+                from ``remaining``. If a source comes twice, the one with the most left counts.
+            now: The present instant.
+            servers: The names that exist; None: all do.
+
+        Raises:
+            ValueError: A key is not an IP address. Nothing was added then.
+        """
+        self._ranking.sort()
+        self.sweep(now, limit=len(self))
+        found: dict[bytes, tuple[float, str]] = {}
+        for entry in entries:
+            key = self.normalise(entry.key)
+            left = math.inf if entry.remaining is None else entry.remaining
+            touched = now if self.ttl is None else min(now, now - self.ttl + left)
+            if key is None or not left > 0 or touched <= found.get(key, (-math.inf,))[0]:
+                continue
+            if (servers is None or entry.server in servers) and self.peek(key, now) is None:
+                found[key] = touched, entry.server
+        by_age = sorted(found.items(), key=lambda item: item[1][0])
+        chosen = by_age[max(0, len(self) + len(found) - self.size) :]
+        for key, (touched, server) in chosen:
+            self._insert(key, server, touched)
+        self._ranking.sort()
+        return len(chosen)
+
+    def _shard(self, key: bytes) -> _Shard:
+        return self._shards[hash(key) % self._spread]
+
+    def _insert(self, key: bytes, server: str, touched: float) -> None:
+        """Add an entry where it belongs: in use if sessions hold its key, else idle."""
+        self._census.join(server)
+        shard = self._shard(key)
+        if key in shard.uses:
+            shard.busy[key] = server
+        else:
+            self._ranking.append(shard, key, complex(touched, self._census.numbers[server]))
+
+    def _make_room(self, now: float) -> bool:
+        """Remove what has expired, or else the oldest idle entry; return whether that helped."""
+        heap = self._ranking.heap
+        removed = self.sweep(now, _LOOKS)
+        looks = 0
+        while not removed and heap and not self.nopurge:
+            looks += 1
+            removed = self._take(heap[0][0] if looks <= _LOOKS else now, 1)
+        return removed > 0
+
+    def _take(self, until: float, limit: int) -> int:
+        """Remove old entries of the shard on top, and return how many."""
+        entries = self._ranking.take(until, limit)
+        for entry in entries:
+            self._census.leave(self._census.names[entry.imag])
+        return len(entries)
+
+    def _check(self, now: float) -> None:
+        """Assert every invariant. O(n)."""
+        self._ranking.check(now)
+        found: Counter[str] = Counter()
+        for shard in self._shards:
+            found.update(self._census.names[entry.imag] for entry in shard.idle.values())
+            found.update(shard.busy.values())
+            for key in [*shard.idle, *shard.uses]:
+                assert (self._shard(key), self.normalise(key)) == (shard, key)
+        assert found.total() == len(self) <= self.size
+        assert found == self._census.counts
+        assert found.keys() == self._census.numbers.keys()
+        assert self._census.names == {n: name for name, n in self._census.numbers.items()}
+
+
+def _pack(source: Source) -> bytes:
+    """Return 4 bytes for IPv4, mapped or not, 16 for IPv6; raise ValueError for anything else."""
+    packed = source if isinstance(source, bytes) else ipaddress.ip_address(source).packed
+    if len(packed) not in (4, 16):
+        raise ValueError(f"a packed address has 4 or 16 bytes, not {len(packed)}")
+    return packed[12:] if packed.startswith(_MAPPED) else packed

@@ -1,0 +1,156 @@
+"""Rise and fall: tables of examples, and a model that counts results in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsbalance.errors import ConfigError
+from dsbalance.gate import Gate
+from dsbalance.model import Check
+
+# `rise`, `fall`, results (+ passed, - failed), status after each: the rules of the manual, from the
+# start observed on HAProxy 2.6.12.
+OBSERVED = [
+    (2, 3, "+", "UP"),
+    (2, 3, "-", "DOWN"),
+    (2, 3, "-++", "DOWN|DOWN 1/2|UP"),
+    (2, 3, "-+-++", "DOWN|DOWN 1/2|DOWN|DOWN 1/2|UP"),
+    (2, 3, "+---", "UP|UP 2/3|UP 1/3|DOWN"),
+    (2, 3, "+--+---", "UP|UP 2/3|UP 1/3|UP|UP 2/3|UP 1/3|DOWN"),
+    (1, 1, "+-+-", "UP|DOWN|UP|DOWN"),
+    (1, 2, "+-+--+", "UP|UP 1/2|UP|UP 1/2|DOWN|UP"),
+    (3, 1, "-+++-", "DOWN|DOWN 1/3|DOWN 2/3|UP|DOWN"),
+]
+
+counts = st.integers(1, 4)
+events = st.sampled_from(["passed", "failed"] * 4 + ["set_up", "set_down", "reset"])
+
+
+@dataclass
+class Model:
+    """A state and the number of results in a row that speak against it."""
+
+    rise: int
+    fall: int
+    is_up: bool = True
+    streak: int = 0
+
+    def __post_init__(self) -> None:
+        self.reset()
+
+    def passed(self) -> None:
+        self._count(agrees=self.is_up, needed=self.rise)
+
+    def failed(self) -> None:
+        self._count(agrees=not self.is_up, needed=self.fall)
+
+    def set_up(self) -> None:
+        self.is_up, self.streak = True, 0
+
+    def set_down(self) -> None:
+        self.is_up, self.streak = False, 0
+
+    def reset(self) -> None:
+        self.is_up, self.streak = True, self.fall - 1
+
+    def _count(self, *, agrees: bool, needed: int) -> None:
+        self.streak = 0 if agrees else self.streak + 1
+        if self.streak == needed:
+            self.is_up, self.streak = not self.is_up, 0
+
+    @property
+    def text(self) -> str:
+        if self.is_up:
+            return f"UP {self.fall - self.streak}/{self.fall}" if self.streak else "UP"
+        return f"DOWN {self.streak}/{self.rise}" if self.streak else "DOWN"
+
+
+@pytest.mark.parametrize(("rise", "fall", "results", "expected"), OBSERVED)
+def test_the_status_follows_the_results_as_in_haproxy(
+    rise: int, fall: int, results: str, expected: str
+) -> None:
+    gate = Gate(rise, fall)
+    seen = []
+    for result in results:
+        _ = gate.passed() if result == "+" else gate.failed()
+        seen.append(gate.text)
+    assert "|".join(seen) == expected
+
+
+@given(counts, counts, st.lists(events, min_size=20, max_size=40))
+def test_the_counter_equals_results_in_a_row(rise: int, fall: int, steps: list[str]) -> None:
+    gate, model = Gate(rise, fall), Model(rise, fall)
+    for step in steps:
+        before = model.is_up
+        getattr(model, step)()
+        assert getattr(gate, step)() is (model.is_up is not before)
+        gate._check()
+        assert gate.is_up is model.is_up
+        assert gate.text == model.text
+        assert gate.is_certain is (model.streak == 0)
+        assert gate.health == (rise + fall - 1 - model.streak if model.is_up else model.streak)
+
+
+def test_a_gate_begins_up_and_one_failure_away_from_down() -> None:
+    gate = Gate(2, 3)
+    assert gate.is_up
+    assert gate.text == "UP 1/3"
+    assert not gate.is_certain
+    assert gate.failed()
+    assert not gate.is_up
+
+
+def test_a_server_that_flaps_at_each_check_does_not_change_its_state() -> None:
+    up, down = Gate(2, 2), Gate(2, 2)
+    up.set_up()
+    down.set_down()
+    for _ in range(10):
+        assert not any([up.failed(), up.passed(), down.passed(), down.failed()])
+    assert up.is_up
+    assert not down.is_up
+
+
+def test_a_change_is_reported_once() -> None:
+    gate = Gate(1, 1)
+    assert gate.failed()
+    assert not gate.failed()
+    assert not gate.set_down()
+    assert gate.passed()
+    assert not gate.set_up()
+    assert not gate.reset()
+
+
+def test_leaving_maintenance_brings_a_server_up_on_trial() -> None:
+    gate = Gate(3, 2)
+    gate.set_down()
+    assert gate.reset()
+    assert gate.text == "UP 1/2"
+
+
+@pytest.mark.parametrize(
+    ("results", "special", "plain"),
+    [("", 0.5, 2.0), ("+", 2.0, 2.0), ("+-", 0.5, 2.0), ("-", 7.0, 2.0), ("-+", 0.5, 2.0)],
+)
+def test_the_pause_depends_on_how_certain_the_state_is(
+    results: str, special: float, plain: float
+) -> None:
+    gate = Gate(2, 3)
+    for result in results:
+        _ = gate.passed() if result == "+" else gate.failed()
+    both = Check(interval=2.0, fast_interval=0.5, down_interval=7.0)
+    assert gate.next_interval(both) == special
+    assert gate.next_interval(Check(interval=2.0)) == plain
+
+
+@pytest.mark.parametrize(("rise", "fall"), [(0, 1), (1, 0), (-1, 3)])
+def test_rise_and_fall_of_less_than_one_are_refused(rise: int, fall: int) -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        Gate(rise, fall)
+
+
+def test_a_gate_shows_its_state() -> None:
+    assert repr(Gate(2, 3)) == "<Gate UP 1/3, rise 2, fall 3>"
