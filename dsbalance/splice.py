@@ -1,0 +1,293 @@
+"""Moving bytes from one socket to another: by copy, and by splice once a direction is a stream.
+
+A :class:`Channel` is one direction of a session. It copies through one buffer that all channels of
+a loop share; what the sink does not take is kept until it does, and nothing more is read meanwhile.
+A direction that fills the buffer several times in a row is a stream: where the system has splice(2)
+it borrows a pipe and the bytes stay in the kernel; the pipe goes back as soon as it is empty.
+
+A pipe fills by slots, not by bytes, and EAGAIN does not say which of its ends is to blame. So a
+channel never asks how much room there is: it splices in once, splices out everything, and while
+something is left in the pipe it waits for the sink alone.
+
+Source: splice(2), pipe(7) on F_SETPIPE_SZ.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable
+
+from dsbalance.relay import Flow, Progress
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# Small enough that a thousand clients who stop reading cost 64 MiB, large enough to show a stream.
+BUFFER_SIZE = 64 * 1024
+# Buffers filled in a row that make a stream: a request or an answer of less is cheaper to copy.
+_STREAM_AFTER = 2
+# Reads or splices in one turn before the others have theirs.
+_ROUNDS = 16
+# 1 MiB a splice: 64 KiB costs a third more CPU per GB on loopback.
+PIPE_SIZE = 1024 * 1024
+# An unprivileged user may hold 64 MiB in pipes (pipe-user-pages-soft).
+MAX_PIPES = 64
+
+_HAS_SPLICE = hasattr(os, "splice") and hasattr(os, "pipe2")
+
+
+class Pipe:
+    """A kernel buffer between two sockets.
+
+    Attributes:
+        held: Bytes in it.
+    """
+
+    __slots__ = ("held", "reader", "writer")
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.held = 0
+
+    def close(self) -> None:
+        """Free both ends, and what is in between."""
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+class PipePool:
+    """Empty pipes, made when they are first needed and kept for the next stream.
+
+    Args:
+        limit: Pipes at the most, lent ones included; 0: lend none, so that everything is copied.
+    """
+
+    __slots__ = ("_free", "_lent", "_limit")
+
+    def __init__(self, limit: int = MAX_PIPES) -> None:
+        self._limit = limit if _HAS_SPLICE else 0
+        self._free: list[Pipe] = []
+        self._lent = 0
+
+    def take(self) -> Pipe | None:
+        """Lend an empty pipe, or None: then copy."""
+        if self._free:
+            self._lent += 1
+            return self._free.pop()
+        if self._lent >= self._limit:
+            return None
+        try:
+            pipe = Pipe()
+        except OSError:
+            # No descriptors: copying needs none.
+            return None
+        _grow(pipe)
+        self._lent += 1
+        return pipe
+
+    def give(self, pipe: Pipe) -> None:
+        """Take a pipe back; close one that holds bytes, so that no other session gets them."""
+        self._lent -= 1
+        if pipe.held:
+            pipe.close()
+        else:
+            self._free.append(pipe)
+
+    def close(self) -> None:
+        """Free the pipes that are not lent."""
+        while self._free:
+            self._free.pop().close()
+
+
+class Channel:
+    """One direction of a session, from ``source`` to ``sink``; both belong to the session.
+
+    Attributes:
+        state: For the session's table in :mod:`dsbalance.relay`; closed channels are not pumped.
+        moved: Bytes taken from the source so far.
+        is_blocked: Whether bytes are kept that the sink does not take: wait until it is writable.
+        is_closing: Whether the source has ended or failed: then a short read is not the last one.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_filled",
+        "_kept",
+        "_pipe",
+        "_pool",
+        "is_blocked",
+        "is_closing",
+        "moved",
+        "sink",
+        "source",
+        "state",
+    )
+
+    def __init__(
+        self, source: socket.socket, sink: socket.socket, buffer: memoryview, pool: PipePool
+    ) -> None:
+        self.source = source
+        self.sink = sink
+        self.state = Flow.OPEN
+        self.moved = 0
+        self.is_blocked = False
+        self.is_closing = False
+        self._buffer = buffer
+        self._pool = pool
+        self._kept: bytes | memoryview = b""
+        self._pipe: Pipe | None = None
+        self._filled = 0
+
+    def pump(self) -> Progress:
+        """Move what can be moved now.
+
+        Everything that the source sent is written before ENDED or RESET is returned.
+        """
+        if self.is_blocked:
+            progress = self._flush()
+            if progress is not Progress.DRAINED:
+                return progress
+        if self._filled >= _STREAM_AFTER and self._borrow():
+            return self._splice()
+        return self._copy()
+
+    def drop(self) -> None:
+        """Forget what is kept and give the pipe back."""
+        self._kept = b""
+        self.is_blocked = False
+        if self._pipe is not None:
+            self._pool.give(self._pipe)
+            self._pipe = None
+
+    def _copy(self) -> Progress:
+        buffer = self._buffer
+        size = len(buffer)
+        recv_into = self.source.recv_into
+        send = self.sink.send
+        for _ in range(_ROUNDS):
+            try:
+                count = recv_into(buffer)
+            except BlockingIOError:
+                return Progress.DRAINED
+            except OSError:
+                return Progress.RESET
+            if not count:
+                return Progress.ENDED
+            self.moved += count
+            try:
+                sent = send(buffer[:count])
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return Progress.REFUSED
+            if sent < count:
+                self._kept = bytes(buffer[sent:count])
+                self.is_blocked = True
+                return Progress.BLOCKED
+            if count < size:
+                self._filled = 0
+                if not self.is_closing:
+                    # It has drained the source: the next byte brings an event of its own.
+                    return Progress.DRAINED
+            else:
+                self._filled += 1
+                if self._filled >= _STREAM_AFTER and self._borrow():
+                    return self._splice()
+        return Progress.MORE
+
+    def _splice(self) -> Progress:
+        pipe = self._pipe
+        assert pipe is not None
+        source = self.source.fileno()
+        taken = 0
+        for _ in range(_ROUNDS):
+            try:
+                count = os.splice(source, pipe.writer, PIPE_SIZE, flags=_SPLICE_FLAGS)
+            except BlockingIOError:
+                return self._pause(taken)
+            except OSError as error:
+                if error.errno in _NO_SPLICE:
+                    self._unlearn()
+                    return self._copy()
+                return Progress.RESET
+            if not count:
+                self.drop()
+                return Progress.ENDED
+            taken += count
+            self.moved += count
+            pipe.held = count
+            progress = self._flush_pipe(pipe)
+            if progress is not Progress.DRAINED:
+                return progress
+        return Progress.MORE
+
+    def _pause(self, taken: int) -> Progress:
+        """The source is drained: return the pipe, and copy next time if it is a stream no more."""
+        self.drop()
+        if taken < len(self._buffer):
+            self._filled = 0
+        return Progress.DRAINED
+
+    def _flush(self) -> Progress:
+        """Write what is kept; DRAINED: nothing is left of it."""
+        if self._pipe is not None:
+            return self._flush_pipe(self._pipe)
+        try:
+            sent = self.sink.send(self._kept)
+        except BlockingIOError:
+            return Progress.BLOCKED
+        except OSError:
+            return Progress.REFUSED
+        if sent < len(self._kept):
+            self._kept = self._kept[sent:]
+            return Progress.BLOCKED
+        self._kept = b""
+        self.is_blocked = False
+        return Progress.DRAINED
+
+    def _flush_pipe(self, pipe: Pipe) -> Progress:
+        sink = self.sink.fileno()
+        while pipe.held:
+            try:
+                pipe.held -= os.splice(pipe.reader, sink, pipe.held, flags=_SPLICE_FLAGS)
+            except BlockingIOError:
+                self.is_blocked = True
+                return Progress.BLOCKED
+            except OSError:
+                return Progress.REFUSED
+        self.is_blocked = False
+        return Progress.DRAINED
+
+    def _borrow(self) -> bool:
+        if self._pipe is None:
+            self._pipe = self._pool.take()
+        return self._pipe is not None
+
+    def _unlearn(self) -> None:
+        """This source cannot be spliced: copy from here on."""
+        self.drop()
+        self._filled = -sys.maxsize
+
+
+def _find_grow() -> Callable[[Pipe], None]:
+    if fcntl is None or not hasattr(fcntl, "F_SETPIPE_SZ"):
+        return lambda _pipe: None
+
+    def grow(pipe: Pipe) -> None:
+        # Over the user's allowance it fails, and a pipe of the default size is a pipe too.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.writer, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+
+    return grow
+
+
+_grow = _find_grow()
+_SPLICE_FLAGS = (os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK) if _HAS_SPLICE else 0
+# splice(2): EINVAL for a descriptor that has no splice, ENOSYS where a sandbox forbids it.
+_NO_SPLICE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM})
