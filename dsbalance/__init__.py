@@ -1,0 +1,83 @@
+"""Failover balancing that you can import, and that decides like HAProxy.
+
+>>> from ipaddress import ip_address
+>>> from dsbalance import HashRing
+>>> ring = HashRing({"primary-1": 1, "primary-2": 1, "primary-3": 1})
+>>> printer = ip_address("10.1.2.3")
+>>> owner = ring.lookup(printer)
+>>> _ = ring.remove(owner)
+>>> ring.lookup(printer) != owner
+True
+
+Each part is useful alone: :class:`HashRing`, :class:`StickTable`, :class:`HealthChecker`; together
+they are a :class:`Proxy`, which runs a :class:`Config`. A configuration is built of values, or read
+from a haproxy.cfg with :func:`dsbalance.haproxy.config.read`.
+"""
+
+from dsbalance.errors import ConfigError, ConnectError, DsbalanceError, NoServerError, Problem
+from dsbalance.gate import Gate
+from dsbalance.hashring import HashRing
+from dsbalance.health import CheckResult, HealthChecker
+from dsbalance.model import (
+    Backend,
+    Balance,
+    Bind,
+    Check,
+    Config,
+    Frontend,
+    HashKind,
+    HashType,
+    Keepalive,
+    Server,
+    StickAction,
+    StickRule,
+    Table,
+    TableType,
+)
+from dsbalance.placement import AdminState, Change
+from dsbalance.policy import Candidates, Client, Policy, Reason
+from dsbalance.proxy import Proxy
+from dsbalance.stats import BackendSnapshot, FrontendSnapshot, ServerSnapshot, Snapshot
+from dsbalance.sticky import StickTable
+from dsbalance.version import VERSION
+
+__all__ = [
+    "VERSION",
+    "AdminState",
+    "Backend",
+    "BackendSnapshot",
+    "Balance",
+    "Bind",
+    "Candidates",
+    "Change",
+    "Check",
+    "CheckResult",
+    "Client",
+    "Config",
+    "ConfigError",
+    "ConnectError",
+    "DsbalanceError",
+    "Frontend",
+    "FrontendSnapshot",
+    "Gate",
+    "HashKind",
+    "HashRing",
+    "HashType",
+    "HealthChecker",
+    "Keepalive",
+    "NoServerError",
+    "Policy",
+    "Problem",
+    "Proxy",
+    "Reason",
+    "Server",
+    "ServerSnapshot",
+    "Snapshot",
+    "StickAction",
+    "StickRule",
+    "StickTable",
+    "Table",
+    "TableType",
+]
+
+__version__ = VERSION

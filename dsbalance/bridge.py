@@ -1,0 +1,220 @@
+"""Both connections of a session while bytes go between them. All on the loop's thread.
+
+    a channel's progress       then
+    DRAINED, BLOCKED           the next event of one of the sockets goes on
+    MORE                       the loop tells again in the next turn
+    ENDED, RESET, REFUSED      the table of dsbalance.relay says: shut, reset, drain, or close
+
+A reset drops what the peer has not got yet. So before one is passed on, the bridge *lingers* until
+the peer's system has confirmed the last byte, or the limit for half-closed silence is over.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from dsbalance.poller import CLOSING, FAILED, READABLE, WRITABLE
+from dsbalance.relay import Ending, Flow, Progress, Side, Step, next_step
+from dsbalance.service import Service
+from dsbalance.sockets import set_reset, shut, unsent
+from dsbalance.splice import Channel
+
+if TYPE_CHECKING:
+    from dsbalance.session import Session
+
+# How often a bridge that lingers looks, in seconds, and how long it waits for a peer that takes
+# nothing where no timeout is configured.
+_LINGER_STEP = 0.03
+_LINGER_LIMIT = 30.0
+
+
+class End:
+    """One of the two sockets, as the loop's watcher of it."""
+
+    __slots__ = ("_bridge", "_inbound", "_outbound")
+
+    def __init__(self, bridge: Bridge, inbound: Channel, outbound: Channel) -> None:
+        self._bridge = bridge
+        self._inbound = inbound
+        self._outbound = outbound
+
+    def on_events(self, events: int) -> None:
+        """Read from this end what the other takes, and write to it what was kept for it."""
+        bridge = self._bridge
+        bridge.active_at = bridge.service.loop.now
+        inbound = self._inbound
+        if events & (READABLE | CLOSING):
+            if events & CLOSING:
+                inbound.is_closing = True
+            if inbound.state is Flow.OPEN:
+                if not inbound.is_blocked:
+                    progress = inbound.pump()
+                    if progress is not Progress.DRAINED:
+                        bridge.progressed(inbound, progress)
+            elif events & FAILED:
+                bridge.source_failed(inbound)
+        outbound = self._outbound
+        if events & WRITABLE and outbound.is_blocked:
+            bridge.progressed(outbound, outbound.pump())
+
+    def on_crash(self, error: Exception) -> None:  # noqa: D102 - as in Watcher
+        self._bridge.session.on_crash(error)
+
+
+class Bridge:
+    """The two channels of a session, and what becomes of them.
+
+    Args:
+        session: Whose it is; it owns the sockets and is told how all ends.
+        service: What the session shares with others.
+        client: Its client's connection.
+        server: Its server's.
+
+    Attributes:
+        active_at: When something last happened at one of the sockets.
+        up: From the client to the server.
+        down: From the server to the client.
+    """
+
+    __slots__ = ("_ending", "_lingering", "active_at", "down", "service", "session", "up")
+
+    def __init__(
+        self, session: Session, service: Service, client: socket.socket, server: socket.socket
+    ) -> None:
+        self.session = session
+        self.service = service
+        self.up = Channel(client, server, service.buffer, service.pool)
+        self.down = Channel(server, client, service.buffer, service.pool)
+        self.active_at = service.loop.now
+        self._ending = Ending.NORMAL
+        self._lingering: socket.socket | None = None
+
+    def open(self, events: int) -> None:
+        """Begin to move bytes; ``events`` came with the news that the server is connected."""
+        loop, up = self.service.loop, self.up
+        end = End(self, self.down, up)
+        loop.hand_over(up.sink, end)
+        loop.watch_stream(up.source, End(self, up, self.down))
+        # The client has mostly spoken by now, and its bytes wait: do not spend a turn to learn it.
+        progress = up.pump()
+        if progress is not Progress.DRAINED:
+            self.progressed(up, progress)
+        elif not loop.poller.is_edge:
+            self._want()
+        if events & (READABLE | CLOSING):
+            end.on_events(events)
+
+    def progressed(self, channel: Channel, progress: Progress) -> None:
+        """Act on what a channel's ``pump`` came to."""
+        loop = self.service.loop
+        if progress is Progress.MORE:
+            loop.again(channel.source)
+        elif progress is not Progress.DRAINED and progress is not Progress.BLOCKED:
+            self._step(channel, progress)
+        if not loop.poller.is_edge:
+            self._want()
+
+    def source_failed(self, channel: Channel) -> None:
+        """Look whether a source was reset that is not read any more."""
+        if self._is_moving() and channel.source.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._step(channel, Progress.RESET)
+
+    def on_due(self, now: float) -> None:
+        """Act on the session's deadline, unless there was activity since it was set."""
+        if self._lingering is not None:
+            self._linger(self._lingering, now)
+            return
+        limit, side = self.silence()
+        if limit is None:
+            return
+        deadline = self.active_at + limit
+        if deadline > now:
+            self.service.loop.timers.set(self.session, deadline, now)
+        else:
+            self.break_off()
+            is_client = side is Side.CLIENT
+            self.session.close(Ending.CLIENT_TIMEOUT if is_client else Ending.SERVER_TIMEOUT)
+
+    def silence(self) -> tuple[float | None, Side]:
+        """Return how long the session may be silent now, and whose limit that is."""
+        is_open = self.up.state is Flow.OPEN and self.down.state is Flow.OPEN
+        return self.service.silence if is_open else self.service.silence_half_closed
+
+    def break_off(self) -> None:
+        """Let the coming close reset whoever has not got everything that we took for it."""
+        for channel in (self.up, self.down):
+            if channel.is_blocked:
+                set_reset(channel.sink)
+
+    def close(self) -> None:
+        """Move nothing any more; the sockets are the session's to close."""
+        for channel in (self.up, self.down):
+            channel.drop()
+            channel.state = Flow.SHUT
+
+    def _is_moving(self) -> bool:
+        return Flow.OPEN in (self.up.state, self.down.state)
+
+    def _step(self, channel: Channel, event: Progress) -> None:
+        """Carry out what the relay's table says of ``event``."""
+        other = self.down if channel is self.up else self.up
+        channel.state, step = next_step(channel.state, other.state, event)
+        if event is not Progress.ENDED and self._ending is Ending.NORMAL:
+            is_client = (channel is self.up) is (event is Progress.RESET)
+            self._ending = Ending.CLIENT_RESET if is_client else Ending.SERVER_RESET
+        if step is Step.SHUT_SINK:
+            if not shut(channel.sink):
+                # It has reset meanwhile; its own event says so.
+                other.is_closing = True
+            self._shorten()
+        elif step is Step.DRAIN:
+            channel.drop()
+            other.is_closing = True
+            if not other.is_blocked:
+                self.progressed(other, other.pump())
+        elif step is Step.RESET_SINK:
+            self._reset(channel.sink)
+        elif step is Step.RESET_SOURCE:
+            self._reset(channel.source)
+        else:
+            self.session.close(self._ending)
+
+    def _shorten(self) -> None:
+        """A direction has ended: see whether the session may be silent for a shorter time now."""
+        timers, now = self.service.loop.timers, self.service.loop.now
+        limit, _ = self.service.silence_half_closed
+        if limit is not None and not timers.is_before(self.session, now + limit):
+            timers.set(self.session, now + limit, now)
+
+    def _reset(self, sock: socket.socket) -> None:
+        """Reset ``sock``, but only behind the last byte that was written to it."""
+        self.close()
+        loop = self.service.loop
+        loop.unwatch(self.up.source)
+        loop.unwatch(self.up.sink)
+        self.active_at = loop.now
+        self._lingering = sock
+        set_reset(sock)
+        self._linger(sock, loop.now)
+
+    def _linger(self, sock: socket.socket, now: float) -> None:
+        """Close as soon as the side that is going to be reset has everything."""
+        limit, _ = self.service.silence_half_closed
+        waited = now - self.active_at
+        if unsent(sock) and waited < (_LINGER_LIMIT if limit is None else limit):
+            self.service.loop.timers.set(self.session, now + _LINGER_STEP, now)
+        else:
+            self.session.close(self._ending)
+
+    def _want(self) -> None:
+        """Tell a level-triggered poller what each end waits for."""
+        if not self._is_moving():
+            return
+        want = self.service.loop.poller.want
+        for inbound, outbound in ((self.up, self.down), (self.down, self.up)):
+            is_reading = inbound.state is Flow.OPEN and not inbound.is_blocked
+            want(
+                inbound.source.fileno(),
+                (READABLE if is_reading else 0) | (WRITABLE if outbound.is_blocked else 0),
+            )

@@ -1,0 +1,310 @@
+"""Where clients come in: listening sockets, and how many sessions there may be.
+
+    a listener accepts while    its frontend and the process have room, and there are descriptors
+
+A listener that may not accept is not watched, so clients wait in the kernel's backlog and nothing
+spins. One client is accepted each time the poller finds one: with level-triggered readiness, asking
+a listener that has nobody costs more than asking the poller.
+
+Everything here runs on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable
+
+from dsbalance.errors import ConnectError
+from dsbalance.loop import Loop
+from dsbalance.model import Bind, Frontend, Keepalive
+from dsbalance.policy import Client
+from dsbalance.resolve import resolve
+from dsbalance.service import Service
+from dsbalance.session import Session
+from dsbalance.sockets import set_keepalive
+
+_log = logging.getLogger("dsbalance.listener")
+
+# accept(2): what the system lacks at the moment; everything else is one client's bad luck.
+_STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# How long accepting rests when there are no descriptors, in seconds; a session that ends may free
+# some earlier, but they need not be ours to wait for.
+_REST = 0.1
+# Linux gives a client's connection the options of its listener (tcp(7)); nobody else promises it.
+_INHERITS = sys.platform.startswith("linux")
+# listen(2): the kernel cuts it to net.core.somaxconn.
+_BACKLOG = 4096
+
+
+class Room:
+    """How many sessions there are, and may be, at a time.
+
+    Attributes:
+        limit: None: no limit.
+        used: Sessions now.
+        most: The most there were at a time.
+    """
+
+    __slots__ = ("limit", "most", "used")
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.used = 0
+        self.most = 0
+
+    def is_full(self) -> bool:
+        """Return whether nobody else may come in."""
+        return self.limit is not None and self.used >= self.limit
+
+    def enter(self) -> None:
+        """Count one more."""
+        self.used += 1
+        self.most = max(self.most, self.used)
+
+    def leave(self) -> bool:
+        """Count one less; return whether it was full before."""
+        was_full = self.is_full()
+        self.used -= 1
+        return was_full
+
+
+class Hall:
+    """What all listeners of a process share: its room, and the rest when descriptors run out.
+
+    Attributes:
+        room: Of the whole process.
+        due_tick: The property of the loop's timers.
+    """
+
+    __slots__ = ("_is_resting", "_listeners", "_loop", "due_tick", "room")
+
+    def __init__(self, loop: Loop, maxconn: int | None) -> None:
+        self.room = Room(maxconn)
+        self.due_tick = 0
+        self._loop = loop
+        self._listeners: list[Listener] = []
+        self._is_resting = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody may come in at the moment, wherever."""
+        return self._is_resting or self.room.is_full()
+
+    def add(self, listener: Listener) -> None:
+        """Let ``listener`` accept as long as there is room."""
+        self._listeners.append(listener)
+        listener.look()
+
+    def remove(self, listener: Listener) -> None:
+        """Let ``listener`` accept no more."""
+        self._listeners.remove(listener)
+
+    def look(self) -> None:
+        """Let every listener see whether it may accept."""
+        for listener in self._listeners:
+            listener.look()
+
+    def rest(self, reason: str) -> None:
+        """Accept nobody for a moment: there are no descriptors."""
+        if not self._is_resting:
+            _log.warning("accepting rests for %g s: %s", _REST, reason)
+            self._is_resting = True
+            self._loop.timers.set(self, self._loop.now + _REST, self._loop.now)
+            self.look()
+
+    def on_due(self, now: float) -> None:
+        """Try again."""
+        self._is_resting = False
+        self.look()
+
+    def on_crash(self, error: Exception) -> None:
+        """Try again all the same: as in Timed."""
+        self._is_resting = False
+
+
+class Listener:
+    """One listening socket of a frontend.
+
+    Args:
+        service: What its sessions share.
+        sock: Listening and non-blocking; the listener's from here on.
+        room: Of its frontend.
+        hall: Of the process.
+    """
+
+    __slots__ = (
+        "_hall",
+        "_is_watched",
+        "_make_packed",
+        "_opening",
+        "_room",
+        "_service",
+        "port",
+        "sock",
+    )
+
+    def __init__(self, service: Service, sock: socket.socket, room: Room, hall: Hall) -> None:
+        self.sock = sock
+        self.port: int = sock.getsockname()[1]
+        self._service = service
+        self._room = room
+        self._hall = hall
+        self._is_watched = False
+        self._opening: Session | None = None
+        self._make_packed: Callable[[str], bytes] = (
+            socket.inet_aton if sock.family == socket.AF_INET else _pack_ipv6
+        )
+
+    def look(self) -> None:
+        """Watch the socket if, and only if, a client may come in."""
+        may_accept = not (self._hall.is_closed or self._room.is_full())
+        if may_accept is not self._is_watched:
+            self._is_watched = may_accept
+            if may_accept:
+                self._service.loop.watch_listener(self.sock, self)
+            else:
+                self._service.loop.unwatch(self.sock)
+
+    def on_events(self, events: int) -> None:
+        """Accept one client."""
+        try:
+            sock, address = self.sock.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in _STARVED:
+                self._hall.rest(str(error))
+            # Else that client is gone already: ECONNABORTED, EPROTO, a network error (accept(2)).
+            return
+        sock.setblocking(False)
+        if not _INHERITS:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host = address[0]
+        client = Client(host, self._make_packed(host), self.port)
+        self._room.enter()
+        self._hall.room.enter()
+        self._opening = session = Session(self._service, sock, client)
+        session.open()
+        self._opening = None
+        if self._room.is_full() or self._hall.room.is_full():
+            self._hall.look()
+
+    def on_crash(self, error: Exception) -> None:
+        """End the session that was being opened; the listener goes on."""
+        if self._opening is not None:
+            self._opening.on_crash(error)
+            self._opening = None
+
+    def close(self) -> None:
+        """Close the port; sessions go on."""
+        self._hall.remove(self)
+        # Not left to close(): a child of this program may hold the socket, and would be told of.
+        self._service.loop.unwatch(self.sock)
+        self._service.loop.close(self.sock)
+
+
+class Entrance:
+    """A frontend at work: its listeners and its room.
+
+    Args:
+        frontend: What it is.
+        hall: Of the process.
+
+    Attributes:
+        frontend: As configured.
+        room: Its own.
+    """
+
+    __slots__ = ("_hall", "_listeners", "frontend", "room")
+
+    def __init__(self, frontend: Frontend, hall: Hall) -> None:
+        self.frontend = frontend
+        self.room = Room(frontend.maxconn)
+        self._hall = hall
+        self._listeners: list[Listener] = []
+
+    def open(self, service: Service) -> None:
+        """Listen on every bind, or on none.
+
+        Raises:
+            ConnectError: A port cannot be listened on.
+        """
+        frontend = self.frontend
+        socks: list[socket.socket] = []
+        try:
+            for bind in frontend.binds:
+                subject = f"frontend {frontend.name}, bind {bind}"
+                socks += listen(bind, frontend.keepalive, subject)
+        except ConnectError:
+            for sock in socks:
+                sock.close()
+            raise
+        self._listeners = [Listener(service, sock, self.room, self._hall) for sock in socks]
+        for listener in self._listeners:
+            self._hall.add(listener)
+
+    def close(self) -> None:
+        """Close the ports; sessions go on."""
+        for listener in self._listeners:
+            listener.close()
+        self._listeners = []
+
+    def leave(self) -> None:
+        """Count a session less, and let clients in who waited for that."""
+        was_full = self.room.leave()
+        if self._hall.room.leave() or was_full:
+            self._hall.look()
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return the addresses and ports that it listens on."""
+        return [listener.sock.getsockname()[:2] for listener in self._listeners]
+
+
+def listen(bind: Bind, keepalive: Keepalive | None, subject: str) -> list[socket.socket]:
+    """Return a listening socket for each port of ``bind``, or none of them.
+
+    What a client's connection inherits is set here, once.
+
+    Raises:
+        ConnectError: The address is not this machine's, or is in use, or a port may not be bound.
+    """
+    socks: list[socket.socket] = []
+    try:
+        for port in bind.ports:
+            socks.append(_listen(bind, port, keepalive, subject))
+    except ConnectError:
+        for sock in socks:
+            sock.close()
+        raise
+    return socks
+
+
+def _listen(bind: Bind, port: int, keepalive: Keepalive | None, subject: str) -> socket.socket:
+    target = resolve(bind.host, subject, passive=True)
+    sock = socket.socket(target.family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            # There it would let two processes share a port, here it only skips TIME_WAIT.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if target.family == socket.AF_INET6 and bind.v6only is not None:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bind.v6only)
+        if keepalive is not None:
+            set_keepalive(sock, keepalive)
+        sock.bind(target.address(port))
+        sock.listen(_BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        host = f"[{target.host}]" if target.family == socket.AF_INET6 else target.host
+        reason = error.strerror or str(error)
+        raise ConnectError(f"{host}:{port}", f"cannot listen: {reason}", subject) from error
+    return sock
+
+
+def _pack_ipv6(host: str) -> bytes:
+    # A link-local address carries its interface: fe80::1%eth0.
+    return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])

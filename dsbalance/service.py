@@ -1,0 +1,84 @@
+"""What the sessions of one frontend share: the way to a backend. Made once, read by each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from dsbalance.balancer import Balancer
+from dsbalance.loop import Loop
+from dsbalance.model import Keepalive
+from dsbalance.relay import Limits
+from dsbalance.resolve import Target
+from dsbalance.splice import PipePool
+from dsbalance.stats import FrontendCounters
+
+if TYPE_CHECKING:
+    from dsbalance.session import Session
+
+
+class Service:
+    """What the sessions of one frontend share.
+
+    Attributes:
+        name: The frontend's.
+        loop: Where everything runs.
+        balancer: Of the backend that the frontend names.
+        targets: Where each server of the backend is, by name; kept up to date by the proxy.
+        sessions: Those that are open.
+        counters: What happened.
+        limits: Of silence.
+        timeout_connect: Of one attempt, seconds; None: the system's.
+        timeout_queue: Of waiting for a place, seconds; None: for ever.
+        keepalive: Towards the servers.
+        on_left: Called when a session has ended.
+    """
+
+    __slots__ = (
+        "balancer",
+        "buffer",
+        "counters",
+        "keepalive",
+        "limits",
+        "loop",
+        "name",
+        "on_left",
+        "pool",
+        "sessions",
+        "silence",
+        "silence_half_closed",
+        "targets",
+        "timeout_connect",
+        "timeout_queue",
+    )
+
+    def __init__(  # noqa: PLR0913 - a record of what sessions share
+        self,
+        *,
+        name: str,
+        loop: Loop,
+        balancer: Balancer,
+        targets: dict[str, Target],
+        buffer: memoryview,
+        pool: PipePool,
+        limits: Limits,
+        timeout_connect: float | None,
+        timeout_queue: float | None,
+        keepalive: Keepalive | None,
+        on_left: Callable[[Service], None],
+    ) -> None:
+        self.name = name
+        self.loop = loop
+        self.balancer = balancer
+        self.targets = targets
+        self.buffer = buffer
+        self.pool = pool
+        self.limits = limits
+        self.silence = limits.silence(is_half_closed=False)
+        self.silence_half_closed = limits.silence(is_half_closed=True)
+        self.timeout_connect = timeout_connect
+        self.timeout_queue = timeout_queue
+        self.keepalive = keepalive
+        self.on_left = on_left
+        self.sessions: set[Session] = set()
+        self.counters = FrontendCounters()
