@@ -1,0 +1,1 @@
+"""What speaks HAProxy's languages: a codec a file. No I/O."""

@@ -1,0 +1,329 @@
+"""From a Config to the text of a haproxy.cfg that HAProxy 2.6 accepts and that reads back. No I/O.
+
+    said by                                     written in
+    all frontends, or all backends, alike       defaults
+    a frontend and a backend of its name        listen, where the order allows it
+    all servers of a backend alike              default-server
+    the rest                                    its own section or server line
+
+All sections start from the one ``defaults``, so a line stands there only if every section that it
+applies to would have it.
+
+Durations are written to the microsecond, the smallest unit of the language.
+
+Source: HAProxy 2.6 configuration manual, 4 and 5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from dsbalance.errors import ConfigError
+from dsbalance.haproxy.lexer import (
+    MAX_INTEGER,
+    MAX_MILLISECONDS,
+    MAX_SIZE,
+    Address,
+    format_size,
+    format_time,
+    parse_address,
+    quote,
+)
+from dsbalance.model import (
+    Backend,
+    Bind,
+    Check,
+    Config,
+    Frontend,
+    HashType,
+    Keepalive,
+    Server,
+    Table,
+)
+
+# What the comment holds that names a policy: no spaces, and the shape that reading asks for.
+_POLICY = re.compile(r"[\w.]+:[\w.]+")
+
+
+def write(config: Config) -> str:
+    """Return the text of a file that says what ``config`` says.
+
+    HAProxy resolves names while it reads, and refuses a file whose names do not resolve.
+
+    Raises:
+        ConfigError: The language cannot say it: a policy that is an object, a bind on port 0, an
+            address of another kind, checks of one backend that differ in how many ports they try
+            or in their timeout, a number beyond HAProxy's.
+    """
+    front = _common([_client_lines(frontend) for frontend in config.frontends])
+    back = _common([_server_side_lines(backend) for backend in config.backends])
+    sections = [
+        _section(frontend, backend, shared=front + back)
+        for frontend, backend in _paired(config.frontends, config.backends)
+    ]
+    process = [
+        *_number("maxconn", config.maxconn),
+        *_time("hard-stop-after", config.hard_stop_after),
+    ]
+    if process:
+        sections.insert(0, ["global", *process])
+    if config.frontends or config.backends:
+        sections.insert(bool(process), ["defaults", "mode tcp", *front, *back])
+    return "\n".join(
+        "".join(f"{'    ' if number else ''}{line}\n" for number, line in enumerate(section))
+        for section in sections
+    )
+
+
+def _common(sections: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines that all sections have, in the order of the first one."""
+    first = sections[0] if sections else ()
+    return [line for line in first if all(line in section for section in sections)]
+
+
+def _paired(
+    frontends: Sequence[Frontend], backends: Sequence[Backend]
+) -> Iterator[tuple[Frontend | None, Backend | None]]:
+    """Yield the sections in an order that gives frontends and backends theirs.
+
+    A frontend and the backend of its name are one section unless a section before it has used a
+    later backend.
+    """
+    index = {backend.name: number for number, backend in enumerate(backends)}
+    used = 0
+    for frontend in frontends:
+        own = index.get(frontend.name, -1) if frontend.backend == frontend.name else -1
+        if own < used:
+            yield frontend, None
+            continue
+        for backend in backends[used:own]:
+            yield None, backend
+        yield frontend, backends[own]
+        used = own + 1
+    for backend in backends[used:]:
+        yield None, backend
+
+
+def _section(
+    frontend: Frontend | None, backend: Backend | None, shared: Sequence[str]
+) -> list[str]:
+    """Return the lines of one section, the first one its name."""
+    header = ""
+    lines: list[str] = []
+    if frontend:
+        header = f"frontend {frontend.name}"
+        lines += map(_bind_line, frontend.binds)
+        lines += _number("maxconn", frontend.maxconn)
+        lines += (line for line in _client_lines(frontend) if line not in shared)
+        if not backend:
+            lines.append(f"default_backend {frontend.backend}")
+    if backend:
+        header = f"{'listen' if frontend else 'backend'} {backend.name}"
+        lines += (line for line in _server_side_lines(backend) if line not in shared)
+        lines += _choice_lines(backend)
+        lines += _server_lines(backend)
+    return [header, *lines]
+
+
+def _client_lines(frontend: Frontend) -> list[str]:
+    """Return the lines of a frontend that may stand in ``defaults``."""
+    return [
+        *_time("timeout client", frontend.timeout_client),
+        *_time("timeout client-fin", frontend.timeout_client_fin),
+        *_keepalive("clitcpka", frontend.keepalive),
+    ]
+
+
+def _server_side_lines(backend: Backend) -> list[str]:
+    """Return the lines of a backend that may stand in ``defaults``."""
+    redispatch = []
+    if backend.redispatch:
+        # HAProxy's own default of the option is the last retry alone.
+        interval = "" if backend.redispatch == -1 else f" {_integer(backend.redispatch)}"
+        redispatch.append(f"option redispatch{interval}")
+    return [
+        *_time("timeout connect", backend.timeout_connect),
+        *_time("timeout server", backend.timeout_server),
+        *_time("timeout server-fin", backend.timeout_server_fin),
+        *_time("timeout tunnel", backend.timeout_tunnel),
+        *_time("timeout queue", backend.timeout_queue),
+        *_keepalive("srvtcpka", backend.keepalive),
+        f"retries {_integer(backend.retries)}",
+        *redispatch,
+    ]
+
+
+def _choice_lines(backend: Backend) -> Iterator[str]:
+    """Yield what chooses a server and what remembers it."""
+    yield f"balance {backend.balance}"
+    if backend.hash_type != HashType():
+        yield f"hash-type {backend.hash_type.kind}{_function(backend.hash_type)}"
+    if backend.policy is not None:
+        if not isinstance(backend.policy, str) or not _POLICY.fullmatch(backend.policy):
+            raise ConfigError(
+                f"backend {backend.name}: a policy is written as PACKAGE.MODULE:NAME, "
+                f"{backend.policy!r} cannot be"
+            )
+        yield f"# dsbalance: policy {backend.policy}"
+    if backend.allbackups:
+        yield "option allbackups"
+    if backend.table:
+        yield _table_line(backend.table, backend.name)
+    for rule in backend.stick:
+        table = "" if rule.table is None else f" table {rule.table}"
+        yield f"stick {rule.action} src{table}"
+
+
+def _function(hash_type: HashType) -> str:
+    """Return what stands after the kind: only with a function can the avalanche be said."""
+    return {None: "", False: " sdbm", True: " sdbm avalanche"}[hash_type.avalanche]
+
+
+def _table_line(table: Table, name: str) -> str:
+    if table.size > MAX_SIZE:
+        raise ConfigError(f"backend {name}: a table has at most {MAX_SIZE} entries")
+    expire = "" if table.expire is None else f" expire {format_time(table.expire)}"
+    nopurge = " nopurge" if table.nopurge else ""
+    return f"stick-table type {table.type} size {format_size(table.size)}{expire}{nopurge}"
+
+
+def _server_lines(backend: Backend) -> Iterator[str]:
+    """Yield the check rules and the servers."""
+    checks = [server.check for server in backend.servers if server.check]
+    if len({check.timeout for check in checks}) > 1:
+        raise ConfigError(f"backend {backend.name}: its checks have one timeout, not several")
+    for check in checks[:1]:
+        yield from _time("timeout check", check.timeout)
+    rules = _rules(checks, backend.name)
+    if rules:
+        yield "option tcp-check"
+    for port in rules:
+        yield "tcp-check connect" + ("" if port is None else f" port {port}")
+    words = [list(_words(server, rules)) for server in backend.servers]
+    checked = [w for w, server in zip(words, backend.servers, strict=True) if server.check]
+    shared = [*_shared(checked, _OF_CHECKS), *_shared(words, _OF_SERVERS)]
+    if shared:
+        yield " ".join(("default-server", *shared))
+    for server, own in zip(backend.servers, words, strict=True):
+        own_words = (word for word in own if word not in shared)
+        yield " ".join(("server", server.name, _server_address(server), *own_words))
+
+
+# What may stand in `default-server`, if all servers that are checked have it, or all servers. The
+# other words say what one server is, and are looked for on its line.
+_OF_CHECKS = ("port ", "addr ", "inter ", "fastinter ", "downinter ", "fall ", "rise ")
+_OF_SERVERS = ("weight ", "maxconn ", "on-marked-down ")
+
+
+def _shared(servers: Sequence[Sequence[str]], prefixes: tuple[str, ...]) -> list[str]:
+    if len(servers) < 2:
+        return []
+    return [word for word in _common(servers) if word.startswith(prefixes)]
+
+
+def _rules(checks: Sequence[Check], name: str) -> list[int | None]:
+    """Return the port of each ``tcp-check connect``; None: the ``port`` of the server.
+
+    Nothing when the word ``port`` alone can say it.
+    """
+    if len({check.ports for check in checks}) == 1:
+        return list(checks[0].ports)
+    lengths = {len(check.ports) for check in checks}
+    if lengths <= {0, 1}:
+        return []
+    if len(lengths) > 1:
+        raise ConfigError(f"backend {name}: its checks try one number of ports, not several")
+    rules = [
+        ports[0] if len(set(ports)) == 1 else None
+        for ports in zip(*(check.ports for check in checks), strict=True)
+    ]
+    if any(len(_own_ports(check, rules)) > 1 for check in checks):
+        raise ConfigError(f"backend {name}: its checks differ in more than one port")
+    return rules
+
+
+def _own_ports(check: Check, rules: Sequence[int | None]) -> set[int]:
+    """Return the ports that the server has to name because no rule does."""
+    if not rules:
+        return set(check.ports)
+    return {port for port, rule in zip(check.ports, rules, strict=True) if rule is None}
+
+
+def _words(server: Server, rules: Sequence[int | None]) -> Iterator[str]:
+    """Yield what stands after the address, a word with its argument at a time."""
+    check = server.check
+    if check:
+        yield "check"
+        yield from (f"port {port}" for port in _own_ports(check, rules))
+        if check.host is not None:
+            yield f"addr {_address(check.host)}"
+        yield from _time("inter", check.interval)
+        yield from _time("fastinter", check.fast_interval)
+        yield from _time("downinter", check.down_interval)
+        yield from _number("fall", check.fall)
+        yield from _number("rise", check.rise)
+    if server.track is not None:
+        yield f"track {server.track}"
+    if server.weight != 1:
+        yield f"weight {server.weight}"
+    yield from _number("maxconn", server.maxconn)
+    if server.backup:
+        yield "backup"
+    if server.non_stick:
+        yield "non-stick"
+    yield from _number("id", server.id)
+    if server.disabled:
+        yield "disabled"
+    if server.shutdown_on_down:
+        yield "on-marked-down shutdown-sessions"
+
+
+def _server_address(server: Server) -> str:
+    return _address(server.host, server.port)
+
+
+def _address(host: str, port: int | None = None) -> str:
+    """Return an address that reads back as it is."""
+    text = f"[{host}]" if ":" in host else host
+    if port is not None:
+        text += f":{port}"
+    if parse_address(text) != Address(host, port):
+        raise ConfigError(f"{host!r} is not an address that a file can have")
+    return text
+
+
+def _bind_line(bind: Bind) -> str:
+    if parse_address(str(bind)) != Address(bind.host, bind.port, bind.last_port) or not bind.port:
+        raise ConfigError(f"bind {bind}: HAProxy cannot listen there")
+    words = ["bind", str(bind)]
+    if bind.name:
+        words += ["name", quote(bind.name)]
+    if bind.v6only is not None:
+        words.append("v6only" if bind.v6only else "v4v6")
+    return " ".join(words)
+
+
+def _keepalive(word: str, keepalive: Keepalive | None) -> Iterator[str]:
+    if keepalive:
+        yield f"option {word}"
+        for end, seconds in (("idle", keepalive.idle), ("intvl", keepalive.interval)):
+            if seconds is not None:
+                if seconds > MAX_MILLISECONDS // 1000:
+                    raise ConfigError(f"{word}-{end}: {seconds} s are longer than HAProxy's timers")
+                yield f"{word}-{end} {seconds}s"
+        yield from _number(f"{word}-cnt", keepalive.count)
+
+
+def _time(word: str, seconds: float | None) -> Iterable[str]:
+    return () if seconds is None else (f"{word} {format_time(seconds)}",)
+
+
+def _number(word: str, number: int | None) -> Iterable[str]:
+    return () if number is None else (f"{word} {_integer(number)}",)
+
+
+def _integer(number: int) -> int:
+    if abs(number) > MAX_INTEGER:
+        raise ConfigError(f"{number} is beyond HAProxy's numbers, which end at {MAX_INTEGER}")
+    return number

@@ -1,0 +1,172 @@
+"""Sections become frontends and backends, and every name finds what it names, or is reported."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsbalance.errors import ConfigError
+from dsbalance.haproxy.config import Reading, read
+from dsbalance.model import Keepalive
+
+TIMEOUTS = "defaults\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
+TARGET = "backend b\n server t 10.0.0.1:1 check\n server u 10.0.0.1 track t\n server v 10.0.0.1\n"
+
+
+def reading(text: str) -> Reading:
+    return read([("x.cfg", text)])
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        reading(text)
+    return [str(problem).removeprefix("x.cfg:") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "frontends", "backends"),
+    [
+        ("", [], []),
+        ("listen a\nbind :1\n", [("a", "a")], ["a"]),
+        ("listen a\nserver s h\n", [], ["a"]),
+        ("frontend a\nbind :1\ndefault_backend b\nbackend b\n", [("a", "b")], ["b"]),
+        ("frontend a\nbind :1\ndefault_backend a\nbackend a\n", [("a", "a")], ["a"]),
+        ("listen a\nbind :1\ndefault_backend b\nbackend b\n", [("a", "b")], ["a", "b"]),
+        (
+            "defaults\ndefault_backend b\nfrontend a\nbind :1\nlisten c\nbind :1\nbackend b\n",
+            [("a", "b"), ("c", "b")],
+            ["c", "b"],
+        ),
+        ("backend b\nfrontend a\nbind :1\ndefault_backend b\n", [("a", "b")], ["b"]),
+        ("listen a\ndisabled\nbind :1\nbackend b\n", [], ["b"]),
+        ("defaults\ndisabled\nlisten a\nbind :1\nbackend b\nenabled\n", [], ["b"]),
+    ],
+)
+def test_sections_become_frontends_and_backends_in_their_order(
+    text: str, frontends: list[tuple[str, str]], backends: list[str]
+) -> None:
+    config = reading(text).config
+    assert [(frontend.name, frontend.backend) for frontend in config.frontends] == frontends
+    assert [backend.name for backend in config.backends] == backends
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("frontend a\nbind :1\n", ["1: frontend a: expects a default_backend"]),
+        (
+            "frontend a\nbind :1\ndefault_backend paragn\nbackend paragon\n",
+            ["3: frontend a: default_backend: there is no backend 'paragn'; did you mean 'para"],
+        ),
+        (
+            "frontend a\nbind :1\ndefault_backend b\nbackend b\ndisabled\n",
+            ["3: frontend a: default_backend: there is no backend 'b'; the one of x.cfg:4 is"],
+        ),
+        ("frontend a\nbind :1\ndefault_backend f\nfrontend f\nbind :2\ndefault_backend f\n", None),
+        (
+            "listen a\nbind :1\ndefault_backend a\n",
+            ["3: listen a: default_backend names the section itself"],
+        ),
+        (
+            "frontend a\ndefault_backend b\nbackend b\n",
+            ["1: frontend a: it has no bind, so nobody could reach it"],
+        ),
+        ("backend a\nstick on src\n", ["2: backend a: stick: 'a' has no stick-table"]),
+        (
+            "backend a\nbalance source\nstick match src table b\n",
+            ["3: backend a: stick: there is no backend 'b'"],
+        ),
+        ("backend a\nstick on src table b\nbackend b\n", ["2: backend a: stick: 'b' has no"]),
+        (
+            TARGET + "backend a\nserver s h track c/t\n",
+            ["6: server s: track: there is no backend 'c'"],
+        ),
+        (
+            TARGET + "backend a\nserver s h track b/x\n",
+            ["6: server s: track: there is no server 'x' in backend 'b'"],
+        ),
+        (
+            TARGET + "backend a\nserver s h track b/u\n",
+            ["6: server s: track: b/u tracks another server itself; name that one"],
+        ),
+        (
+            TARGET + "backend a\nserver s h track b/v\n",
+            ["6: server s: track: b/v is not checked"],
+        ),
+        ("backend a\nserver s h track s\n", ["2: server s: track: a/s tracks another server"]),
+        (
+            "backend a\nserver s h id 5\nserver t h id 5\n",
+            ["1: backend a: id '5' is given 2 times"],
+        ),
+        ("backend a\n\nserver s h check\n", ["3: server s: it has neither a port nor a check"]),
+        ("backend a/b\n", ["1: backend a/b: a name is made of letters"]),
+        ("backend a\nserver s/t h\n", ["2: server s/t: a name is made of letters"]),
+        (
+            "listen a\nbind :1\nbackend a\nfrontend a\nbind :1\n",
+            [
+                "3: backend a: the name is taken by the listen of x.cfg:1",
+                "4: frontend a: the name is taken by the listen of x.cfg:1",
+            ],
+        ),
+    ],
+)
+def test_a_name_that_nothing_answers_to_is_reported_at_its_line(
+    text: str, expected: list[str] | None
+) -> None:
+    found = problems(text)
+    if expected is None:
+        expected = ["3: frontend a: default_backend: there is no", "6: frontend f: default_backend"]
+    assert len(found) == len(expected), found
+    for problem, beginning in zip(found, expected, strict=True):
+        assert problem.startswith(beginning)
+
+
+def test_names_are_looked_up_across_files_and_in_any_order() -> None:
+    files = [
+        ("a.cfg", "frontend f\nbind :1\ndefault_backend b\n"),
+        ("b.cfg", "backend b\nstick on src table c\nserver s h track c/t\n"),
+        ("c.cfg", "backend c\nstick-table type ip size 1\nserver t h:1 check\n"),
+    ]
+    config = read(files).config
+    assert [backend.name for backend in config.backends] == ["b", "c"]
+    assert config.backends[0].servers[0].track == "c/t"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (TIMEOUTS + "listen a\nbind :1\nserver s h\n", []),
+        (TIMEOUTS + "listen a\nserver s h\n", ["5: listen a: no bind, so it is a backend only"]),
+        ("backend a\n", []),
+        (
+            "backend a\nserver s h\n",
+            ["1: backend a: no 'timeout connect', 'timeout server': waits without limit"],
+        ),
+        ("listen a\nbind :1\n", ["1: listen a: no 'timeout client': waits without limit"]),
+        ("backend a\ndisabled\n", ["1: backend a: disabled, and left out"]),
+        (
+            TIMEOUTS + "clitcpka-idle 5\nsrvtcpka-cnt 5\nlisten a\nbind :1\nbackend b\n",
+            [
+                "7: listen a: clitcpka-... has no effect without 'option clitcpka'",
+                "7: listen a: srvtcpka-... has no effect without 'option srvtcpka'",
+                "9: backend b: srvtcpka-... has no effect without 'option srvtcpka'",
+            ],
+        ),
+        (TIMEOUTS + "clitcpka-idle 5\noption clitcpka\nlisten a\nbind :1\n", []),
+    ],
+)
+def test_what_is_missing_is_noticed(text: str, expected: list[str]) -> None:
+    assert [str(n).removeprefix("x.cfg:") for n in reading(text).notices] == expected
+
+
+def test_keepalive_has_its_side() -> None:
+    text = "option tcpka\nclitcpka-cnt 1\nclitcpka-idle 2\nclitcpka-intvl 3\n"
+    text += "srvtcpka-cnt 4\nsrvtcpka-idle 5\nsrvtcpka-intvl 6\n"
+    config = reading(f"listen a\nbind :1\n{text}").config
+    assert config.frontends[0].keepalive == Keepalive(count=1, idle=2, interval=3)
+    assert config.backends[0].keepalive == Keepalive(count=4, idle=5, interval=6)
+
+
+def test_a_backend_has_no_limit_that_the_file_does_not_say() -> None:
+    backend = reading("backend a\nserver s h\n").config.backends[0]
+    assert backend.timeout_connect is None
+    assert backend.timeout_queue is None

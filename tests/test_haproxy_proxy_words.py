@@ -1,0 +1,251 @@
+"""The keywords of proxies: what each makes of a section, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+
+from dsbalance.errors import ConfigError
+from dsbalance.haproxy.config import read
+from dsbalance.haproxy.proxy_words import MAX_CHECKS
+from dsbalance.model import (
+    Backend,
+    Balance,
+    Frontend,
+    HashKind,
+    HashType,
+    Keepalive,
+    Server,
+    StickAction,
+    StickRule,
+    Table,
+    TableType,
+)
+
+TABLE = "stick-table type ip size 5\n"
+
+
+def problems(lines: str, kind: str = "listen") -> list[str]:
+    """Return what is wrong with the lines of a section, without the places."""
+    try:
+        read([("x.cfg", f"{kind} a\n{lines}\n")])
+    except ConfigError as error:
+        return [problem.message for problem in error.problems]
+    return []
+
+
+def backend(lines: str) -> Backend:
+    return read([("x.cfg", f"backend a\n{lines}\n")]).config.backends[0]
+
+
+def frontend(lines: str) -> Frontend:
+    return read([("x.cfg", f"listen a\nbind :1\n{lines}\n")]).config.frontends[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "field", "value"),
+    [
+        ("", "balance", Balance.ROUNDROBIN),
+        ("balance source", "balance", Balance.SOURCE),
+        ("balance leastconn", "balance", Balance.LEASTCONN),
+        ("balance first", "balance", Balance.FIRST),
+        ("hash-type consistent", "hash_type", HashType(kind=HashKind.CONSISTENT)),
+        ("hash-type map-based", "hash_type", HashType()),
+        ("hash-type map-based wt6", "hash_type", HashType(avalanche=False)),
+        ("hash-type map-based sdbm avalanche", "hash_type", HashType(avalanche=True)),
+        (
+            "hash-type consistent sdbm",
+            "hash_type",
+            HashType(kind=HashKind.CONSISTENT, avalanche=False),
+        ),
+        ("", "retries", 3),
+        ("retries 0", "retries", 0),
+        ("", "redispatch", 0),
+        ("option redispatch", "redispatch", -1),
+        ("option redispatch 2", "redispatch", 2),
+        ("option redispatch -3", "redispatch", -3),
+        ("option redispatch 0", "redispatch", 0),
+        ("option redispatch 1\nno option redispatch", "redispatch", 0),
+        ("option redispatch 1\ndefault option redispatch", "redispatch", 0),
+        ("option allbackups", "allbackups", True),
+        ("option allbackups\nno option allbackups", "allbackups", False),
+        ("", "timeout_connect", None),
+        ("timeout connect 3s", "timeout_connect", 3.0),
+        ("timeout connect 3s\ntimeout connect 0", "timeout_connect", None),
+        ("timeout server 1h", "timeout_server", 3600.0),
+        ("timeout server-fin 500", "timeout_server_fin", 0.5),
+        ("timeout tunnel 1d", "timeout_tunnel", 86400.0),
+        ("timeout queue 1m", "timeout_queue", 60.0),
+        ("", "keepalive", None),
+        ("option srvtcpka", "keepalive", Keepalive()),
+        ("option tcpka\nno option srvtcpka", "keepalive", None),
+        ("option tcpka\nsrvtcpka-idle 60", "keepalive", Keepalive(idle=60)),
+        (
+            "option tcpka\nsrvtcpka-idle 1m\nsrvtcpka-intvl 10s\nsrvtcpka-cnt 6",
+            "keepalive",
+            Keepalive(idle=60, interval=10, count=6),
+        ),
+        ("option tcpka\nsrvtcpka-idle 0\nsrvtcpka-cnt 0", "keepalive", Keepalive()),
+        (TABLE, "table", Table(size=5)),
+        (
+            "stick-table type ipv6 size 200k expire 30m nopurge srvkey name",
+            "table",
+            Table(size=204800, expire=1800.0, type=TableType.IPV6, nopurge=True),
+        ),
+        ("stick-table size 1 type ip expire 0", "table", Table(size=1)),
+        (TABLE + "stick on src", "stick", (StickRule(),)),
+        (
+            TABLE + "stick match src table a\nstick store-request src",
+            "stick",
+            (
+                StickRule(action=StickAction.MATCH, table="a"),
+                StickRule(action=StickAction.STORE_REQUEST),
+            ),
+        ),
+        (
+            "server s h\ndefault-server weight 5\nserver t h",
+            "servers",
+            (Server(name="s", host="h"), Server(name="t", host="h", weight=5)),
+        ),
+        ("mode tcp", "name", "a"),
+        ("load-server-state-from-file none", "name", "a"),
+    ],
+)
+def test_a_backend_is_what_its_lines_say(lines: str, field: str, value: object) -> None:
+    assert getattr(backend(lines), field) == value
+
+
+@pytest.mark.parametrize(
+    ("lines", "field", "value"),
+    [
+        ("", "maxconn", None),
+        ("maxconn 500", "maxconn", 500),
+        ("maxconn 0", "maxconn", None),
+        ("timeout client 1h", "timeout_client", 3600.0),
+        ("timeout client-fin 5s", "timeout_client_fin", 5.0),
+        ("", "backend", "a"),
+        ("default_backend b\nbackend b", "backend", "b"),
+        ("option clitcpka", "keepalive", Keepalive()),
+        ("option clitcpka\nclitcpka-cnt 3", "keepalive", Keepalive(count=3)),
+        ("option srvtcpka", "keepalive", None),
+    ],
+)
+def test_a_frontend_is_what_its_lines_say(lines: str, field: str, value: object) -> None:
+    assert getattr(frontend(lines), field) == value
+
+
+def test_binds_add_up_in_their_order() -> None:
+    binds = frontend("bind :2-3\nbind :4,:5").binds
+    assert [list(bind.ports) for bind in binds] == [[1], [2, 3], [4], [5]]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("balance", "balance: expects one of roundrobin, leastconn, first, source"),
+        ("balance random", "balance: expects one of roundrobin, leastconn, first, source, not"),
+        ("balance source x", "balance: unexpected word 'x'"),
+        ("hash-type", "hash-type: expects map-based or consistent"),
+        ("hash-type foo", "hash-type: expects map-based or consistent, not 'foo'"),
+        ("hash-type consistent avalanche", "hash-type: expects one of sdbm, djb2, wt6, crc32"),
+        ("hash-type consistent sdbm x", "hash-type: expects avalanche or nothing, not 'x'"),
+        ("hash-type consistent sdbm avalanche x", "hash-type: unexpected word 'x'"),
+        ("retries x", "retries: expects a whole number"),
+        ("retries -1", "retries: expects a whole number"),
+        ("retries 3 4", "retries: unexpected word '4'"),
+        ("option redispatch x", "option redispatch: expects a whole number"),
+        ("option redispatch 1 2", "option redispatch: unexpected word '2'"),
+        ("no option redispatch 1", "option redispatch: unexpected word '1'"),
+        ("option allbackups x", "option allbackups: unexpected word 'x'"),
+        ("option tcpka x", "option tcpka: unexpected word 'x'"),
+        ("no option tcpka", "option tcpka: 'no' may not stand before it"),
+        ("no retries 3", "retries: 'no' may not stand before it"),
+        ("timeout connect", "timeout connect: expects a time, such as 30s"),
+        ("timeout connect 1h30m", "timeout connect: a time is a whole number"),
+        ("timeout connect 25d", "timeout connect: a time is at most"),
+        ("timeout", "unknown keyword 'timeout' in a listen section"),
+        ("timeout conect 5s", "did you mean 'timeout connect'?"),
+        ("srvtcpka-idle 1500ms", "srvtcpka-idle: expects whole seconds, not '1500ms'"),
+        ("srvtcpka-cnt 1s", "srvtcpka-cnt: expects a whole number"),
+        ("mode", "mode: expects tcp"),
+        ("mode http", "mode: http is refused: this version forwards TCP only"),
+        ("mode health", "mode: expects tcp, not 'health'"),
+        ("maxconn 5k", "maxconn: expects a whole number"),
+        ("stick on dst", "stick on: expects src, the client's address, not 'dst'"),
+        ("stick on", "stick on: expects src"),
+        ("stick on src if TRUE", "stick on: if is refused: this version sticks every client"),
+        ("stick on src table a unless x", "stick on: unless is refused"),
+        ("stick on src foo", "stick on: expects table or nothing, not 'foo'"),
+        ("stick on src table", "stick on: expects the name of a backend"),
+        ("stick foo src", "unknown keyword 'stick foo' in a listen section"),
+        ("stick-table", "stick-table: expects type ip size N"),
+        ("stick-table type ip", "stick-table: expects type ip size N"),
+        ("stick-table size 5", "stick-table: expects type ip size N"),
+        ("stick-table type ip size 0", "stick-table: expects type ip size N"),
+        ("stick-table type string size 5", "stick-table: expects type ip or ipv6, not 'string'"),
+        ("stick-table type ip size 5 store gpc0", "stick-table: store is refused"),
+        ("stick-table type ip size 5 peers p", "stick-table: peers is refused"),
+        ("stick-table type ip size 5 srvkey addr", "stick-table: srvkey is refused"),
+        ("stick-table type ip size 5 foo", "stick-table: expects type, size, expire or nopurge"),
+        (TABLE + TABLE, "stick-table: the section has a stick-table already"),
+        ("tcp-check connect port 0", "tcp-check connect: expects a whole number of 1 to 65535"),
+        ("tcp-check connect linger", "tcp-check connect: linger is refused"),
+        ("tcp-check connect ssl", "tcp-check connect: ssl is refused"),
+        ("tcp-check connect foo", "tcp-check connect: expects port N or nothing, not 'foo'"),
+        ("tcp-check connect comment", "tcp-check connect: expects a text"),
+        ("tcp-check connect\n" * (MAX_CHECKS + 1), "tcp-check connect: a check makes at most"),
+        ("server a 10.0.0.1\nserver a 10.0.0.2", "server a: the name is taken by the server of"),
+        ("load-server-state-from-file global", "load-server-state-from-file: 'global' is refused"),
+        ("default_backend", "default_backend: expects the name of a backend"),
+    ],
+)
+def test_a_wrong_line_is_refused_with_what_would_be_accepted(line: str, message: str) -> None:
+    (found,) = problems(line)
+    assert message in found
+
+
+def test_a_frontend_owns_no_table() -> None:
+    found = problems(f"bind :1\ndefault_backend b\n{TABLE}backend b", "frontend")
+    assert found == ["stick-table: refused: a frontend owns no table here; put it into a backend"]
+
+
+def test_the_first_check_of_a_section_replaces_those_of_its_defaults() -> None:
+    text = """
+defaults
+    option tcp-check
+    tcp-check connect port 1
+    tcp-check connect port 2
+backend inherits
+    server s 10.0.0.1 check
+backend replaces
+    tcp-check connect port 3 comment "three"
+    tcp-check connect port 4
+    server s 10.0.0.1 check
+"""
+    inherits, replaces = read([("x.cfg", text)]).config.backends
+    assert inherits.servers[0].check
+    assert inherits.servers[0].check.ports == (1, 2)
+    assert replaces.servers[0].check
+    assert replaces.servers[0].check.ports == (3, 4)
+
+
+def test_checks_pass_on_only_together_with_their_option() -> None:
+    text = """
+defaults
+    tcp-check connect port 1
+backend a
+    option tcp-check
+    server s 10.0.0.1:9 check
+"""
+    reading = read([("x.cfg", text)])
+    check = reading.config.backends[0].servers[0].check
+    assert check
+    assert check.ports == ()
+    assert "no effect without 'option tcp-check'" in reading.notices[0].message
+
+
+def test_a_line_given_twice_is_noticed_and_the_last_one_counts() -> None:
+    text = "backend a\nretries 1\nretries 2\nserver s h\nserver t h\n"
+    reading = read([("x.cfg", text)])
+    assert reading.config.backends[0].retries == 2
+    found = [str(n) for n in reading.notices if "given before" in n.message]
+    assert found == ["x.cfg:3: retries: given before, the last one counts"]

@@ -1,0 +1,331 @@
+"""What is written reads back as it was, and HAProxy takes it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from dsbalance.errors import ConfigError
+from dsbalance.haproxy.config import read
+from dsbalance.haproxy.lexer import MAX_INTEGER, MAX_SIZE
+from dsbalance.haproxy.writer import write
+from dsbalance.model import (
+    Backend,
+    Balance,
+    Bind,
+    Check,
+    Config,
+    Frontend,
+    HashKind,
+    HashType,
+    Keepalive,
+    Server,
+    StickAction,
+    StickRule,
+    Table,
+    TableType,
+)
+
+HAPROXY = shutil.which("haproxy")
+# Each example starts a process.
+FEW = min((settings.default.max_examples if settings.default else 50) // 2, 300)
+Draw = Callable[[st.SearchStrategy[Any]], Any]
+
+names = st.from_regex(r"[A-Za-z0-9_.:-]{1,8}", fullmatch=True)
+ports = st.integers(1, 65535)
+counts = st.integers(1, 1000) | st.just(MAX_INTEGER)
+addresses = st.ip_addresses().map(str)
+# As exact as the language is: microseconds, and up to HAProxy's longest timer.
+durations = st.builds(
+    lambda number, unit: number * unit / 1_000_000,
+    st.integers(1, 1_000),
+    st.sampled_from([1, 1_000, 1_000_000, 60_000_000]),
+) | st.just((2**31 - 1) / 1000)
+keepalives = st.builds(
+    Keepalive, idle=st.none() | counts.filter(lambda n: n < 2_000_000), count=st.none() | counts
+)
+
+
+@st.composite
+def binds(draw: Draw) -> Bind:
+    port = draw(ports)
+    return Bind(
+        host=draw(st.just("") | addresses),
+        port=port,
+        last_port=draw(st.none() | st.integers(port, min(port + 20, 65535))),
+        name=draw(st.just("") | st.text(st.sampled_from(" \t\r\n\"'#\\${}abé"), max_size=5)),
+        v6only=draw(st.none() | st.booleans()),
+    )
+
+
+@st.composite
+def frontends(draw: Draw, name: str, backends: list[Backend]) -> Frontend:
+    own = [backend.name for backend in backends if backend.name == name]
+    return Frontend(
+        name=name,
+        binds=tuple(draw(st.lists(binds(), min_size=1, max_size=2))),
+        backend=draw(st.sampled_from(own or [backend.name for backend in backends])),
+        maxconn=draw(st.none() | counts),
+        timeout_client=draw(st.none() | durations),
+        timeout_client_fin=draw(st.none() | durations),
+        keepalive=draw(st.none() | keepalives),
+    )
+
+
+@st.composite
+def port_lists(draw: Draw, size: int) -> list[tuple[int, ...]]:
+    """Draw the check ports of ``size`` servers, as one HAProxy backend can have them."""
+    common = draw(st.lists(ports, max_size=3))
+    if draw(st.booleans()):
+        return [tuple(common)] * size
+    if len(common) < 2:
+        return [tuple(draw(st.lists(ports, max_size=1))) for _ in range(size)]
+    # All alike but for one port, which may be asked more than once.
+    own = draw(st.sets(st.integers(0, len(common) - 1), min_size=1))
+    found = []
+    for _ in range(size):
+        port = draw(ports)
+        found.append(tuple(port if n in own else p for n, p in enumerate(common)))
+    return found
+
+
+@st.composite
+def backends(draw: Draw, name: str) -> Backend:
+    server_names = draw(st.lists(names, unique=True, max_size=3))
+    check_ports = draw(port_lists(len(server_names)))
+    timeout = draw(st.none() | durations)
+    ids = draw(st.lists(counts, unique=True, min_size=3, max_size=3))
+    same = draw(st.booleans())
+    check = Check(interval=draw(durations), rise=draw(counts))
+    servers = []
+    for server_name, id_, port_list in zip(server_names, ids, check_ports, strict=False):
+        if not same:
+            check = Check(
+                host=draw(st.none() | addresses),
+                interval=draw(durations),
+                fast_interval=draw(st.none() | durations),
+                down_interval=draw(st.none() | durations),
+                rise=draw(counts),
+                fall=draw(counts),
+            )
+        server = Server(
+            name=server_name,
+            host=draw(addresses),
+            port=draw(ports) if not port_list else draw(st.none() | ports),
+            weight=draw(st.sampled_from([1, 1, 0, 5, 256])),
+            backup=draw(st.booleans()),
+            id=draw(st.sampled_from([None, id_])),
+            disabled=draw(st.booleans()),
+            check=replace(check, ports=port_list, timeout=timeout),
+            shutdown_on_down=draw(st.booleans()),
+            maxconn=draw(st.none() | counts),
+            non_stick=draw(st.booleans()),
+        )
+        servers.append(draw(st.sampled_from([server, replace(server, check=None)])))
+    sizes = st.integers(1, MAX_SIZE) | st.sampled_from([1024, 204800])
+    return Backend(
+        name=name,
+        servers=tuple(servers),
+        balance=draw(st.sampled_from(Balance)),
+        hash_type=HashType(
+            kind=draw(st.sampled_from(HashKind)), avalanche=draw(st.none() | st.booleans())
+        ),
+        policy=draw(st.sampled_from([None, None, "dsbalance.policy:First"])),
+        table=draw(
+            st.none()
+            | st.builds(
+                Table,
+                size=sizes,
+                expire=st.none() | durations,
+                type=st.sampled_from(TableType),
+                nopurge=st.booleans(),
+            )
+        ),
+        retries=draw(st.just(3) | counts),
+        redispatch=draw(st.sampled_from([0, -1, 1, -MAX_INTEGER, 5])),
+        allbackups=draw(st.booleans()),
+        timeout_connect=draw(st.none() | durations),
+        timeout_server=draw(st.none() | durations),
+        timeout_server_fin=draw(st.none() | durations),
+        timeout_tunnel=draw(st.none() | durations),
+        timeout_queue=draw(st.none() | durations),
+        keepalive=draw(st.none() | keepalives),
+    )
+
+
+@st.composite
+def configs(draw: Draw) -> Config:
+    """Draw a configuration whose names find what they name."""
+    made = [draw(backends(name)) for name in draw(st.lists(names, unique=True, max_size=3))]
+    tables = [backend.name for backend in made if backend.table]
+    checked = [f"{b.name}/{s.name}" for b in made for s in b.servers if s.check]
+    for number, backend in enumerate(made):
+        owners = [*tables, None] if backend.table else tables
+        stick = [
+            StickRule(
+                action=draw(st.sampled_from(StickAction)), table=draw(st.sampled_from(owners))
+            )
+            for _ in range(draw(st.integers(0, 2)) if owners else 0)
+        ]
+        servers = [
+            replace(server, track=draw(st.none() | st.sampled_from(checked)))
+            if checked and not server.check
+            else server
+            for server in backend.servers
+        ]
+        made[number] = replace(backend, stick=tuple(stick), servers=tuple(servers))
+    # Half of the frontends have the name of a backend, not always in the same order.
+    candidates = [backend.name for backend in draw(st.permutations(made))]
+    candidates += draw(st.lists(names, max_size=2)) if made else []
+    chosen = draw(st.lists(st.sampled_from(candidates), unique=True)) if candidates else []
+    return Config(
+        frontends=tuple(draw(frontends(name, made)) for name in chosen),
+        backends=tuple(made),
+        maxconn=draw(st.none() | counts),
+        hard_stop_after=draw(st.none() | durations),
+    )
+
+
+@given(configs())
+@example(Config())
+@example(Config(maxconn=5))
+def test_what_is_written_reads_back_as_it_was(config: Config) -> None:
+    text = write(config)
+    reading = read([("x.cfg", text)])
+    assert reading.config == config
+    # A line that HAProxy would cut, or a word that nothing needs, would be said here.
+    said = [n.message for n in reading.notices if "waits without limit" not in n.message]
+    assert said == []
+    assert write(reading.config) == text
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+@settings(max_examples=FEW)
+@given(configs())
+def test_haproxy_takes_what_is_written(config: Config) -> None:
+    text = write(config)
+    command = [HAPROXY or "", "-c", "-f", "/dev/stdin"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    # 2: it has no error and nothing to listen on.
+    assert done.returncode == 0 or (done.returncode == 2 and not config.frontends), (
+        f"{text}\n{done.stderr}"
+    )
+
+
+# --- the form ------------------------------------------------------------------------------------
+
+
+def backend(*servers: Server, **settings: Any) -> Backend:
+    return Backend(name="be", servers=servers, **settings)
+
+
+def lines(config: Config) -> list[str]:
+    return [line.strip() for line in write(config).splitlines() if line.strip()]
+
+
+def test_what_all_sections_say_stands_once_in_defaults() -> None:
+    common = Backend(name="a", timeout_connect=3.0, timeout_server=60.0, retries=2)
+    other = replace(common, name="b", timeout_server=90.0)
+    assert lines(Config(backends=(common, other))) == [
+        *("defaults", "mode tcp", "timeout connect 3s", "retries 2"),
+        *("backend a", "timeout server 1m", "balance roundrobin"),
+        *("backend b", "timeout server 90s", "balance roundrobin"),
+    ]
+
+
+def test_a_frontend_and_the_backend_of_its_name_are_one_listen() -> None:
+    bind = Bind(port=1)
+    config = Config(
+        frontends=tuple(Frontend(name=name, binds=(bind,), backend="a") for name in ("x", "a")),
+        backends=(Backend(name="b"), Backend(name="a")),
+    )
+    headers = [line for line in write(config).splitlines() if line and line[0] != " "]
+    assert headers == ["defaults", "frontend x", "backend b", "listen a"]
+
+
+def test_pairs_in_another_order_are_written_apart() -> None:
+    bind = Bind(port=1)
+    config = Config(
+        frontends=tuple(Frontend(name=name, binds=(bind,), backend=name) for name in ("b", "a")),
+        backends=(Backend(name="a"), Backend(name="b")),
+    )
+    headers = [line for line in write(config).splitlines() if line and line[0] != " "]
+    assert headers == ["defaults", "backend a", "listen b", "frontend a"]
+    assert read([("x", write(config))]).config == config
+
+
+def test_what_all_servers_say_stands_once_in_default_server() -> None:
+    check = Check(ports=(5022, 5555), interval=5.0, rise=12)
+    servers = [
+        Server(name=f"s{n}", host=f"10.0.0.{n}", check=check, weight=5, shutdown_on_down=True)
+        for n in (1, 2)
+    ]
+    found = lines(Config(backends=(backend(*servers, replace(servers[0], name="x", check=None)),)))
+    assert found[found.index("balance roundrobin") + 1 :] == [
+        "option tcp-check",
+        "tcp-check connect port 5022",
+        "tcp-check connect port 5555",
+        "default-server inter 5s fall 3 rise 12 weight 5 on-marked-down shutdown-sessions",
+        "server s1 10.0.0.1 check",
+        "server s2 10.0.0.2 check",
+        "server x 10.0.0.1",
+    ]
+
+
+def test_a_single_server_has_all_its_words_on_its_line() -> None:
+    server = Server(name="s", host="::1", port=1, check=Check(ports=(7,), host="::2"), id=9)
+    found = lines(Config(backends=(backend(server),)))
+    assert found[-2:] == [
+        "tcp-check connect port 7",
+        "server s [::1]:1 check addr [::2] inter 2s fall 3 rise 2 id 9",
+    ]
+
+
+# --- what the language cannot say ----------------------------------------------------------------
+
+
+def checked(name: str, *check_ports: int, timeout: float | None = None) -> Server:
+    return Server(name=name, host="h", port=1, check=Check(ports=check_ports, timeout=timeout))
+
+
+class Own:
+    """A policy of somebody's own."""
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (backend(policy=Own()), "a policy is written as PACKAGE.MODULE:NAME"),
+        (backend(policy="x y"), "a policy is written as PACKAGE.MODULE:NAME"),
+        (backend(policy="x:y\nserver"), "a policy is written as PACKAGE.MODULE:NAME"),
+        (backend(table=Table(size=2**32)), "a table has at most"),
+        (backend(retries=2**31), "beyond HAProxy's numbers"),
+        (backend(redispatch=-(2**31)), "beyond HAProxy's numbers"),
+        (backend(keepalive=Keepalive(idle=2**31)), "longer than HAProxy's timers"),
+        (backend(keepalive=Keepalive(interval=2_147_484)), "longer than HAProxy's timers"),
+        (backend(Server(name="s", host="a b")), "neither an address nor a host name"),
+        (backend(Server(name="s", host="*")), "not an address that a file can have"),
+        (backend(checked("s"), checked("t", 1, 2)), "one number of ports"),
+        (backend(checked("s", 1, 2), checked("t", 3, 4)), "differ in more than one port"),
+        (backend(checked("s", timeout=1.0), checked("t")), "one timeout"),
+    ],
+)
+def test_a_backend_that_the_language_cannot_say_is_refused(made: Backend, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        write(Config(backends=(made,)))
+
+
+@pytest.mark.parametrize(
+    "bind", [Bind(port=0), Bind(host="*", port=1), Bind(host="a", port=1, name="\0")]
+)
+def test_a_bind_that_haproxy_does_not_have_is_refused(bind: Bind) -> None:
+    frontend = Frontend(name="f", binds=(bind,), backend="be")
+    with pytest.raises(ConfigError):
+        write(Config(frontends=(frontend,), backends=(backend(),)))
