@@ -1,0 +1,237 @@
+"""The command line, within this process; tests of whole runs are in tests/acceptance."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from actors import Greeter, greeted_by, until
+from dsbalance import VERSION, cli
+from dsbalance.haproxy.config import read
+
+GOOD = """\
+defaults
+    timeout connect 1s
+    timeout client 1m
+    timeout server 1m
+listen web
+    bind 127.0.0.1:{port}
+    server a 127.0.0.1:{server}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quiet_process() -> Iterator[None]:
+    """Leave signals and logging as they were."""
+    words = [word for word in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, word)]
+    before = {word: signal.getsignal(getattr(signal, word)) for word in words}
+    level = logging.getLogger("dsbalance.session").level
+    yield
+    for word, handler in before.items():
+        signal.signal(getattr(signal, word), handler)
+    signal.set_wakeup_fd(-1)
+    logging.getLogger("dsbalance.session").setLevel(level)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.cfg"
+    path.write_text(GOOD.format(port=1, server=1), encoding="utf-8")
+    return path
+
+
+def test_without_arguments_it_teaches_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == cli.EXIT_USAGE
+    assert "python -m dsbalance demo" in capsys.readouterr().err
+
+
+def test_it_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"dsbalance {VERSION}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "suite", "demo"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "--help"])
+    assert caught.value.code == 0
+    assert len(capsys.readouterr().out.splitlines()) > 5
+
+
+def test_a_good_file_is_valid(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["-c", "-f", str(good)]) == cli.EXIT_OK
+    assert capsys.readouterr().out == "Configuration file is valid\n"
+
+
+def test_a_directory_stands_for_its_files_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defaults, listen = GOOD.split("listen")
+    (tmp_path / "1.cfg").write_text(defaults, encoding="utf-8")
+    (tmp_path / "2.cfg").write_text("listen" + listen.format(port=1, server=1), encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("not a configuration", encoding="utf-8")
+    assert cli.main(["-c", "-f", str(tmp_path)]) == cli.EXIT_OK
+    assert capsys.readouterr().err == ""
+
+
+def test_what_has_no_effect_is_listed(good: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good.write_text("global\n    nbthread 4\n" + good.read_text(encoding="utf-8"), encoding="utf-8")
+    assert cli.main(["-c", "-f", str(good)]) == cli.EXIT_OK
+    assert f"{good}:2: nbthread" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "x.cfg: cannot read: No such file or directory"),
+        (b"listen web\n    bind \xff:80\n", "x.cfg:2: byte 0xff is not UTF-8"),
+        (b"listen web\n    bind :99999\n    server a h:1\n", "x.cfg:2: "),
+        (
+            GOOD.format(port=1, server=1).replace("127.0.0.1:1\n", "no.invalid:1\n").encode(),
+            "x.cfg:7",
+        ),
+        (b"global\n    maxconn 2000000000\n" + GOOD.format(port=1, server=1).encode(), "x.cfg:2"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_line(
+    content: bytes | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.cfg"
+    if content is not None:
+        path.write_bytes(content)
+    assert cli.main(["-c", "-f", str(path)]) == cli.EXIT_WRONG
+    error = capsys.readouterr().err
+    assert error.startswith("dsbalance: ")
+    assert message in error
+
+
+def test_an_empty_directory_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["-c", "-f", str(tmp_path)]) == cli.EXIT_WRONG
+    assert "there is no *.cfg" in capsys.readouterr().err
+
+
+def test_the_suite_is_printed_as_a_file_that_reads_back(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["suite", "--paragon", "10.0.0.11,10.0.0.12", "--phoenix", "10.0.0.11", "--host", "::1"]
+    assert cli.main(words) == cli.EXIT_OK
+    config = read([("suite.cfg", capsys.readouterr().out)]).config
+    assert [frontend.name for frontend in config.frontends][:2] == ["paragon", "paragon-http"]
+    assert all(bind.host == "::1" for f in config.frontends for bind in f.binds)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["suite"],
+        ["run"],
+        ["run", "--listen", ":1"],
+        ["run", "--server", "a:1"],
+        ["run", "-f", "x", "--listen", ":1", "--server", "a:1"],
+        ["run", "--paragon", "a", "--listen", ":1"],
+        ["run", "--maxconn", "many"],
+        ["suite", "--paragon", "a", "--print-ports", "lpr"],
+        ["dance"],
+    ],
+)
+def test_wrong_words_are_a_matter_of_usage(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == cli.EXIT_USAGE
+    assert "usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--paragon", "10.0.0.11", "--phoenix", "10.0.0.11", "--phoenix-backup", "10.0.0.12"],
+        [
+            "--listen",
+            ":9100",
+            "--server",
+            "10.0.0.11:9100",
+            "--balance",
+            "source",
+            "--stick",
+            "30m",
+        ],
+    ],
+)
+def test_options_can_be_checked_like_a_file(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["run", *words, "-c"]) == cli.EXIT_OK
+    assert "valid" in capsys.readouterr().out
+
+
+def test_a_wrong_option_value_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["run", "--listen", ":9100", "--server", "10.0.0.11:9100", "--stick", "soon"]
+    assert cli.main(words) == cli.EXIT_WRONG
+    assert "soon" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_a_signal_ends_a_run_well(word: str, tmp_path: Path) -> None:
+    if not hasattr(signal, word):
+        pytest.skip(f"this system has no {word}")
+    greeter = Greeter("a")
+    port = _free_port()
+    path = tmp_path / "x.cfg"
+    path.write_text(GOOD.format(port=port, server=greeter.port), encoding="utf-8")
+
+    def interrupt() -> None:
+        until(lambda: _answers(port))
+        os.kill(os.getpid(), getattr(signal, word))
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    assert cli.main(["-f", str(path)]) == cli.EXIT_OK
+    thread.join()
+    greeter.close()
+
+
+def _answers(port: int) -> bool:
+    try:
+        return greeted_by(("127.0.0.1", port)) == "a"
+    except ConnectionRefusedError:
+        return False
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def test_a_port_in_use_is_named_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    greeter = Greeter("a")
+    path = tmp_path / "x.cfg"
+    path.write_text(GOOD.format(port=greeter.port, server=1), encoding="utf-8")
+    assert cli.main(["-q", "-f", str(path)]) == cli.EXIT_WRONG
+    assert (
+        f"x.cfg:6: 127.0.0.1:{greeter.port}: cannot listen: Address already in use"
+        in capsys.readouterr().err
+    )
+    greeter.close()
+
+
+def test_an_interrupt_before_the_run_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_args: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_suite", interrupt)
+    assert cli.main(["suite", "--paragon", "a"]) == cli.EXIT_INTERRUPTED
