@@ -36,6 +36,9 @@ LARGE: dict[str, str] = {}
 TESTED_ELSEWHERE = {
     "dsbalance/__init__.py": "tests/test_project.py",
     "dsbalance/__main__.py": "tests/test_cli.py",
+    "dsbalance/engine.py": "tests/test_proxy.py",
+    "dsbalance/poller.py": "tests/test_loop.py",
+    "dsbalance/service.py": "tests/test_session.py",
     "dsbalance/version.py": "tests/test_project.py",
     "dsbalance/haproxy/__init__.py": "tests/test_layers.py",
 }
