@@ -401,13 +401,14 @@ class _Memory:
     def keep(self, placement: Placement, now: float) -> None:
         """Store where a session went, and hold its entries until it is released."""
         packed = placement.client.packed
+        assert placement.server is not None
+        server = placement.server.server
         for table, is_stored in self._held:
             key = packed if len(packed) == 4 else table.normalise(packed)
             if key is None:
                 continue
-            if is_stored:
-                assert placement.server is not None
-                table.store(key, placement.server.name, now)
+            if is_stored and not server.non_stick:
+                table.store(key, server.name, now)
             elif table.peek(key, now) is None:
                 continue
             if table.hold(key):

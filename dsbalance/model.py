@@ -113,6 +113,8 @@ class Server:
         shutdown_on_down: Whether its sessions end when it is marked down
             (``on-marked-down shutdown-sessions``).
         maxconn: Sessions at a time, the others wait in its queue; None: no limit.
+        non_stick: Whether no client is stuck to it: for a backup that clients are to leave as soon
+            as their own server is back.
     """
 
     name: str
@@ -126,6 +128,7 @@ class Server:
     track: str | None = None
     shutdown_on_down: bool = False
     maxconn: int | None = None
+    non_stick: bool = False
 
     def __post_init__(self) -> None:
         subject = f"server {self.name}"

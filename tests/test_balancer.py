@@ -211,6 +211,21 @@ def test_when_its_server_dies_a_client_moves_and_stays_where_it_went() -> None:
     assert name_of(place(balancer, now=4.0)) == "b"
 
 
+def test_nobody_is_stuck_to_a_server_that_is_not_to_be_stuck_to() -> None:
+    table = StickTable(size=10, ttl=60.0)
+    standby = Server(name="b", host="10.1.0.2", port=80, check=Check(), backup=True, non_stick=True)
+    balancer = make([server("a"), standby], stick=STICKY, table=table)
+    balancer.release(connect(balancer), 0.0)
+    balancer.check_failed("a", 1.0)
+    assert name_of(connect(balancer, now=2.0)) == "b"
+    assert table.peek(client().packed, 2.0) == "a"
+    assert table.busy == 1, "its entry is in use all the same"
+    assert name_of(connect(balancer, client("10.0.0.2"), now=2.0)) == "b"
+    assert len(table) == 1
+    balancer.check_passed("a", 3.0)
+    assert name_of(place(balancer, now=4.0)) == "a"
+
+
 def test_an_entry_is_in_use_from_the_connection_to_the_release() -> None:
     table = StickTable(size=10, ttl=60.0)
     balancer = make(stick=STICKY, table=table)
