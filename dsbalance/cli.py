@@ -247,6 +247,8 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _run_or_check(reading: Reading, args: argparse.Namespace) -> int:
+    if not reading.config.frontends:
+        raise ConfigError("there is no frontend with a bind, so nobody could come in")
     if not args.is_check:
         return _serve(reading, args)
     # What only shows when it is made: names that do not resolve, limits that are too low.
@@ -324,7 +326,8 @@ def _read(names: Sequence[str]) -> Reading:
 
 
 def _expand(path: Path) -> list[Path]:
-    if not path.is_dir():
+    # Not Path.is_dir, which raises for a name that is too long or a folder that is closed to us.
+    if not os.path.isdir(path):
         return [path]
     found = sorted(path.glob("*.cfg"))
     if not found:

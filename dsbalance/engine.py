@@ -29,7 +29,8 @@ _log = logging.getLogger("dsbalance.engine")
 
 # A policy that fails is reported once in this many seconds, however many clients come.
 _COMPLAINT_INTERVAL = 60.0
-_COMPLAINT_LOOK = 1.0
+# How often there is a look at what has no event of its own, in seconds.
+_HOUSEKEEPING = 1.0
 
 Places = dict[str, Located]
 """Server name -> where it is."""
@@ -64,6 +65,7 @@ class Engine:
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
         self._checker = HealthChecker(loop)
         self._callbacks: list[Callable[[Change], None]] = []
+        self._quiet_until: dict[str, float] = {}
         self._services: dict[str, tuple[Entrance, Service]] = {}
         # Those of frontends that were removed, until their last session has ended.
         self._leaving: set[Service] = set()
@@ -91,7 +93,7 @@ class Engine:
             for server in backend.servers
             if server.check is not None
         )
-        self._complain()
+        self._keep_house()
 
     def close_ports(self) -> None:
         """Accept nobody any more; sessions go on."""
@@ -297,20 +299,23 @@ class Engine:
                 except Exception:  # noqa: BLE001 - the guard, for what is not ours
                     _log.exception("a callback raised")
             for placement in change.shutdown:
-                _session(placement).kill(Ending.SERVER_DOWN)
+                _session(placement).lose_server()
             for placement in change.requeued:
                 _session(placement).reroute()
             resume(self._loop, change.admitted)
 
-    def _complain(self) -> None:
-        """Say what is wrong with the policies that users brought, and look again later."""
-        pause = _COMPLAINT_LOOK
+    def _keep_house(self) -> None:
+        """Every second: forget stick entries that have expired, say which policies have failed."""
+        now = self._loop.now
+        for table in self._backends.tables.values():
+            table.sweep(now)
         for balancer in self._backends:
-            complaint = balancer.take_complaint()
-            if complaint is not None:
-                pause = _COMPLAINT_INTERVAL
-                _log.error("backend %s: %s; its balance decides", balancer.name, complaint)
-        self._loop.after(pause, self._complain)
+            if now >= self._quiet_until.get(balancer.name, now):
+                complaint = balancer.take_complaint()
+                if complaint is not None:
+                    self._quiet_until[balancer.name] = now + _COMPLAINT_INTERVAL
+                    _log.error("backend %s: %s; its balance decides", balancer.name, complaint)
+        self._loop.after(_HOUSEKEEPING, self._keep_house)
 
     def _find(self, frontend: str) -> tuple[Entrance, Service]:
         if frontend not in self._services:

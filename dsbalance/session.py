@@ -134,6 +134,17 @@ class Session:
             return
         self.proceed()
 
+    def lose_server(self) -> None:
+        """Its server is marked down and wants its sessions ended.
+
+        Who is still on the way there goes to another one. HAProxy ends that session too; but its
+        server has heard nothing of it, so nothing could be done twice.
+        """
+        if self.phase is Phase.CONNECTING or self.phase is Phase.PAUSED:
+            self._attempt_failed(Failure.TIMEOUT)
+        else:
+            self.kill(Ending.SERVER_DOWN)
+
     def kill(self, ending: Ending) -> None:
         """End it from outside; who has not got everything that we took is reset, not closed."""
         if self._bridge is not None:
