@@ -6,7 +6,8 @@
     ENDED, RESET, REFUSED      the table of dsbalance.relay says: shut, reset, drain, or close
 
 A reset drops what the peer has not got yet. So before one is passed on, the bridge *lingers* until
-the peer's system has confirmed the last byte, or the limit for half-closed silence is over.
+the peer's system has confirmed the last byte, or has confirmed nothing for as long as half-closed
+silence may last.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Bridge:
         down: From the server to the client.
     """
 
-    __slots__ = ("_ending", "_lingering", "active_at", "down", "service", "session", "up")
+    __slots__ = ("_ending", "_left", "_lingering", "active_at", "down", "service", "session", "up")
 
     def __init__(
         self, session: Session, service: Service, client: socket.socket, server: socket.socket
@@ -89,6 +90,7 @@ class Bridge:
         self.active_at = service.loop.now
         self._ending = Ending.NORMAL
         self._lingering: socket.socket | None = None
+        self._left = 0
 
     def open(self, events: int) -> None:
         """Begin to move bytes; ``events`` came with the news that the server is connected."""
@@ -201,8 +203,13 @@ class Bridge:
     def _linger(self, sock: socket.socket, now: float) -> None:
         """Close as soon as the side that is going to be reset has everything."""
         limit, _ = self.service.silence_half_closed
+        left = unsent(sock)
+        if left != self._left:
+            # It takes something, however slowly: that is no silence.
+            self._left = left
+            self.active_at = now
         waited = now - self.active_at
-        if unsent(sock) and waited < (_LINGER_LIMIT if limit is None else limit):
+        if left and waited < (_LINGER_LIMIT if limit is None else limit):
             self.service.loop.timers.set(self.session, now + _LINGER_STEP, now)
         else:
             self.session.close(self._ending)

@@ -115,7 +115,8 @@ class Session:
             self._account(self._bridge)
             self._bridge.close()
         if _log.isEnabledFor(logging.INFO):
-            _log.info("%s", self)
+            # Now, for a handler that writes later would find the session empty.
+            _log.info("%s", str(self))
         # They refer to the session: without that it is freed now, not by the next collection.
         self._bridge = None
         if self.placement is not None:

@@ -197,6 +197,24 @@ def test_a_slow_client_gets_everything_before_the_reset(stage: Stage) -> None:
     until(lambda: stage.sessions() == 0)
 
 
+def test_a_client_that_reads_late_gets_everything_before_the_reset(path: Path) -> None:
+    # A session may linger longer than its limit, as long as the client takes something.
+    stage = Stage(path, timeout_client=1.0, timeout_server=1.0)
+    try:
+        client, server = stage.talk()
+        with client:
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+            answer = os.urandom(2_000_000)
+            server.say(answer)
+            until(lambda: _unsent(server) == 0)
+            server.reset()
+            until(lambda: stage.proxy.snapshot().backends[0].servers[0].current == 1)
+            client.hear(answer)
+            client.hear_reset()
+    finally:
+        stage.close()
+
+
 def _unsent(peer: Peer) -> int:
     from dsbalance.sockets import unsent
 

@@ -14,8 +14,10 @@ from dsbalance import (
     Backend,
     Balance,
     Bind,
+    Candidates,
     Change,
     Check,
+    Client,
     Config,
     ConfigError,
     ConnectError,
@@ -401,3 +403,36 @@ def test_what_cannot_come_changes_nothing(greeters: list[Greeter]) -> None:
             proxy.add_server("back", server(greeters[0]))
         assert len(proxy.snapshot().frontends) == before
         assert greeted_by(front(proxy)) == "a"
+
+
+# -- policies
+
+
+class Broken:
+    """A policy that never works."""
+
+    def choose(self, client: Client, servers: Candidates, avoid: Server | None) -> Server | None:
+        raise ZeroDivisionError("no floor")
+
+
+class ByPort:
+    """One that works: the port of the frontend decides."""
+
+    def choose(self, client: Client, servers: Candidates, avoid: Server | None) -> Server | None:
+        return servers.servers[client.port % len(servers)]
+
+
+def test_a_policy_of_the_users_own_decides(greeters: list[Greeter]) -> None:
+    with Proxy(one_backend(*map(server, greeters), policy=ByPort())) as proxy:
+        owner = greeters[front(proxy)[1] % 2].name
+        assert {greeted_by(front(proxy)) for _ in range(4)} == {owner}
+
+
+def test_a_policy_that_fails_is_told_of_and_balance_decides(
+    greeters: list[Greeter], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Proxy(one_backend(*map(server, greeters), policy=Broken())) as proxy:
+        assert {greeted_by(front(proxy)) for _ in range(4)} == {"a", "b"}
+        until(lambda: "its balance decides" in caplog.text)
+    assert caplog.text.count("its balance decides") == 1
+    assert "no floor" in caplog.text

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
+import os
 import socket
 from collections.abc import Iterator
 
 import pytest
 
 from actors import Greeter, Stub, connect, front, greeted_by, one_backend, until
-from dsbalance import Proxy, Server, ServerSnapshot
+from dsbalance import (
+    Balance,
+    Keepalive,
+    Proxy,
+    Server,
+    ServerSnapshot,
+    StickRule,
+    Table,
+)
 from dsbalance.poller import EpollPoller, SelectorPoller
+from dsbalance.sockets import open_stream
 
 
 @pytest.fixture
@@ -131,3 +143,118 @@ def test_a_long_queue_before_a_server_that_refuses_is_worked_off() -> None:
             client.hear_end()
             client.close()
         until(lambda: proxy.snapshot().frontends[0].current == 0)
+
+
+def test_those_who_wait_for_a_server_that_is_lost_go_to_another_one(
+    greeters: list[Greeter],
+) -> None:
+    config = one_backend(
+        server(greeters[0], maxconn=1), server(greeters[1], backup=True), timeout_queue=60.0
+    )
+    with Proxy(config) as proxy, connect(front(proxy)) as first:
+        first.take(16)
+        with connect(front(proxy)) as second:
+            until(lambda: proxy.snapshot().frontends[0].current == 2)
+            proxy.maint("back/a")
+            proxy.ready("back/a")
+            first.close()
+            assert second.take(16).strip() in {b"a", b"b"}
+
+
+def test_those_who_wait_for_their_own_server_are_decided_anew_when_it_is_lost(
+    greeters: list[Greeter],
+) -> None:
+    config = one_backend(
+        *(server(greeter, maxconn=1) for greeter in greeters),
+        balance=Balance.FIRST,
+        table=Table(size=10),
+        stick=(StickRule(),),
+        timeout_queue=60.0,
+    )
+    with Proxy(config) as proxy, connect(front(proxy)) as first:
+        first.take(16)
+        with connect(front(proxy)) as stuck:
+            until(lambda: state(proxy, "a").queued == 1)
+            proxy.maint("back/a")
+            assert stuck.take(16).strip() == b"b"
+
+
+def test_those_who_wait_are_closed_when_nobody_is_left(greeters: list[Greeter]) -> None:
+    config = one_backend(
+        server(greeters[0], maxconn=1),
+        balance=Balance.SOURCE,
+        table=Table(size=10),
+        stick=(StickRule(),),
+        timeout_queue=60.0,
+    )
+    with Proxy(config) as proxy, connect(front(proxy)) as first:
+        first.take(16)
+        with connect(front(proxy)) as second:
+            until(lambda: state(proxy, "a").queued == 1)
+            proxy.maint("back/a")
+            second.hear_end()
+        first.say(b"still")
+        first.hear(b"still")
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENFILE])
+def test_without_a_descriptor_for_the_server_the_client_is_closed_and_the_next_one_is_served(
+    greeters: list[Greeter], error: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = [OSError(error, os.strerror(error))]
+
+    def failing(family: socket.AddressFamily) -> socket.socket:
+        if failures:
+            raise failures.pop()
+        return open_stream(family)
+
+    monkeypatch.setattr("dsbalance.session.open_stream", failing)
+    with Proxy(one_backend(server(greeters[0]))) as proxy:
+        with connect(front(proxy)) as client:
+            client.hear_end()
+        assert greeted_by(front(proxy)) == "a"
+        assert state(proxy, "a").connect_errors == 0
+        until(lambda: proxy.snapshot().frontends[0].current == 0)
+
+
+def test_a_server_without_a_route_is_not_blamed(greeters: list[Greeter]) -> None:
+    # 0.0.0.0/8 but for 0.0.0.0 has no route on Linux: connect says ENETUNREACH or EINVAL at once.
+    unreachable = Server(name="a", host="255.255.255.255", port=9)
+    with Proxy(one_backend(unreachable)) as proxy:
+        with connect(front(proxy)) as client:
+            client.hear_end()
+        assert state(proxy, "a").connect_errors == 0
+        assert proxy.snapshot().backends[0].connect_errors == 1
+
+
+def test_the_connection_to_the_server_is_kept_alive_as_configured() -> None:
+    stub = Stub()
+    config = one_backend(
+        Server(name="a", host=stub.host, port=stub.port), keepalive=Keepalive(idle=77)
+    )
+    seen: list[int] = []
+
+    with Proxy(config) as proxy, connect(front(proxy)) as client, stub.accept() as peer:
+        peer.say(b"hello")
+        client.hear(b"hello")
+        (session,) = proxy._engine._sessions()
+        assert session.server_sock is not None
+        seen.append(session.server_sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+    assert seen == [77]
+    stub.close()
+
+
+def test_every_session_is_told_of_with_its_reason_if_somebody_listens(
+    greeters: list[Greeter], caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        caplog.at_level(logging.INFO, "dsbalance.session"),
+        Proxy(one_backend(server(greeters[0]))) as proxy,
+    ):
+        with connect(front(proxy)) as client:
+            client.say(b"12345")
+            client.take(21)
+        until(lambda: proxy.snapshot().frontends[0].current == 0)
+    (line,) = (r.getMessage() for r in caplog.records if r.name == "dsbalance.session")
+    assert line.startswith("127.0.0.1 front back/a roundrobin 5/21 bytes ")
+    assert line.endswith(" ms --")
