@@ -24,6 +24,7 @@ MAX_WEIGHT = 256
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 # HAProxy keeps ids in a signed 32-bit integer.
 _MAX_ID = 2**31 - 1
+_MAX_PORT = 65535
 # HAProxy refuses timers of 2^31 ms and more (24.8 days).
 _MAX_SECONDS = 2**31 / 1000
 
@@ -59,6 +60,16 @@ class TableType(enum.StrEnum):
     IPV6 = "ipv6"
 
 
+def _choose(value: object, name: str, kind: type[enum.StrEnum]) -> None:
+    """Let a word stand for the member of ``kind`` that it is the value of."""
+    word = getattr(value, name)
+    try:
+        # The only way to set what is frozen; it is not shared with anybody yet.
+        object.__setattr__(value, name, kind(word))
+    except ValueError:
+        raise ConfigError(f"{name} must be one of {', '.join(kind)}, not {word!r}") from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """How a server's health is watched: TCP connects, each ended by RST.
@@ -86,13 +97,10 @@ class Check:
 
     def __post_init__(self) -> None:
         _demand(
-            *(_port(port, "check port") for port in self.ports),
+            *(_whole("check port", port, 1, _MAX_PORT) for port in self.ports),
             *_durations(self, "interval", "fast_interval", "down_interval", "timeout"),
-            *(
-                f"{word} must be at least 1, not {count}"
-                for word, count in (("rise", self.rise), ("fall", self.fall))
-                if count < 1
-            ),
+            _whole("rise", self.rise, 1),
+            _whole("fall", self.fall, 1),
         )
 
 
@@ -134,13 +142,11 @@ class Server:
         subject = f"server {self.name}"
         _demand(
             _name(self.name),
-            None if self.host else "an address is missing",
-            None if self.port is None else _port(self.port, "port"),
-            None
-            if 0 <= self.weight <= MAX_WEIGHT
-            else f"weight must be 0 to {MAX_WEIGHT}, not {self.weight}",
-            None if self.id is None or 1 <= self.id <= _MAX_ID else f"id must be 1 to {_MAX_ID}",
-            _limit(self.maxconn),
+            None if self.host and isinstance(self.host, str) else "an address is missing",
+            _whole("port", self.port, 1, _MAX_PORT, is_optional=True),
+            _whole("weight", self.weight, 0, MAX_WEIGHT),
+            _whole("id", self.id, 1, _MAX_ID, is_optional=True),
+            _whole("maxconn", self.maxconn, 1, is_optional=True),
             "it can be checked or track another server, not both"
             if self.check and self.track
             else None,
@@ -167,6 +173,9 @@ class HashType:
     kind: HashKind = HashKind.MAP_BASED
     avalanche: bool | None = None
 
+    def __post_init__(self) -> None:
+        _choose(self, "kind", HashKind)
+
     @property
     def is_mixed(self) -> bool:
         """Whether a client's address goes through the avalanche before it is looked up."""
@@ -190,10 +199,8 @@ class Table:
     nopurge: bool = False
 
     def __post_init__(self) -> None:
-        _demand(
-            None if self.size >= 1 else f"size must be at least 1, not {self.size}",
-            *_durations(self, "expire"),
-        )
+        _choose(self, "type", TableType)
+        _demand(_whole("size", self.size, 1), *_durations(self, "expire"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +214,9 @@ class StickRule:
 
     action: StickAction = StickAction.ON
     table: str | None = None
+
+    def __post_init__(self) -> None:
+        _choose(self, "action", StickAction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,9 +236,8 @@ class Keepalive:
     def __post_init__(self) -> None:
         _demand(
             *(
-                f"keepalive {field.name} must be at least 1, not {value}"
+                _whole(f"keepalive {field.name}", getattr(self, field.name), 1, is_optional=True)
                 for field in fields(self)
-                if (value := getattr(self, field.name)) is not None and value < 1
             )
         )
 
@@ -276,9 +285,11 @@ class Backend:
     keepalive: Keepalive | None = None
 
     def __post_init__(self) -> None:
+        _choose(self, "balance", Balance)
         _demand(
             _name(self.name),
-            None if self.retries >= 0 else f"retries must be 0 or more, not {self.retries}",
+            _whole("retries", self.retries, 0),
+            _whole("redispatch", self.redispatch, -_MAX_ID - 1, _MAX_ID),
             *_durations(
                 self,
                 "timeout_connect",
@@ -312,13 +323,14 @@ class Bind:
     v6only: bool | None = None
 
     def __post_init__(self) -> None:
-        last = self.port if self.last_port is None else self.last_port
+        last = self.last_port
         _demand(
-            f"port must be 0 to 65535, not {self.port}" if not 0 <= self.port <= 65535 else None,
-            f"the port range {self.port}-{last} is empty" if last < self.port else None,
-            f"port must be at most 65535, not {last}" if last > 65535 else None,
+            _whole("port", self.port, 0, _MAX_PORT),
+            _whole("last port", last, 0, _MAX_PORT, is_optional=True),
             subject=f"bind {self}",
         )
+        if last is not None and last < self.port:
+            _demand(f"the port range {self.port}-{last} is empty", subject=f"bind {self}")
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -357,7 +369,7 @@ class Frontend:
         _demand(
             _name(self.name),
             None if self.binds else "it has no bind, so nobody could reach it",
-            _limit(self.maxconn),
+            _whole("maxconn", self.maxconn, 1, is_optional=True),
             *_durations(self, "timeout_client", "timeout_client_fin"),
             subject=f"frontend {self.name}",
         )
@@ -383,10 +395,12 @@ class Config:
         problems = [
             *(Problem(text) for text in _repeated("frontend", (f.name for f in self.frontends))),
             *(Problem(text) for text in _repeated("backend", (b.name for b in self.backends))),
-            *(Problem(text) for text in (_limit(self.maxconn),) if text),
-            *(Problem(text) for text in _durations(self, "hard_stop_after")),
             *_dangling(self),
         ]
+        _demand(
+            _whole("maxconn", self.maxconn, 1, is_optional=True),
+            *_durations(self, "hard_stop_after"),
+        )
         if problems:
             raise ConfigError(*problems)
 
@@ -437,24 +451,34 @@ def _demand(*findings: str | None, subject: str = "") -> None:
         raise ConfigError(*problems)
 
 
-def _name(name: str) -> str | None:
-    if _NAME.fullmatch(name):
+def _name(name: object) -> str | None:
+    if isinstance(name, str) and _NAME.fullmatch(name):
         return None
     return f"a name is made of letters, digits and '-_.:', not {name!r}"
 
 
-def _port(port: int, word: str) -> str | None:
-    return None if 1 <= port <= 65535 else f"{word} must be 1 to 65535, not {port}"
-
-
-def _limit(maxconn: int | None) -> str | None:
-    return None if maxconn is None or maxconn >= 1 else f"maxconn must be at least 1, not {maxconn}"
+def _whole(
+    word: str, number: object, low: int, high: int | None = None, *, is_optional: bool = False
+) -> str | None:
+    """Return what is wrong with a number: a share of 1.5 would fail later, in front of a client."""
+    if number is None and is_optional:
+        return None
+    if not isinstance(number, int) or isinstance(number, bool):
+        return f"{word} must be a whole number, not {number!r}"
+    if number < low or (high is not None and number > high):
+        bounds = f"at least {low}" if high is None else f"{low} to {high}"
+        return f"{word} must be {bounds}, not {number}"
+    return None
 
 
 def _durations(value: object, *names: str) -> Iterator[str]:
     for name in names:
-        seconds: float | None = getattr(value, name)
-        if seconds is not None and not 0 < seconds < _MAX_SECONDS:
+        seconds = getattr(value, name)
+        if seconds is None:
+            continue
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
+            yield f"{name} must be a number of seconds, not {seconds!r}"
+        elif not 0 < seconds < _MAX_SECONDS:
             yield f"{name} must be above 0 and below {_MAX_SECONDS:.0f} s, not {seconds}"
 
 

@@ -360,7 +360,7 @@ class Guarded:
         """Return what the policy chooses if it was offered, else what the substitute chooses."""
         try:
             server = self._policy.choose(client, servers, avoid)
-        except Exception as error:  # noqa: BLE001 -- whatever it raises, the client gets a server
+        except (Exception, SystemExit) as error:  # noqa: BLE001 -- the client gets a server
             self._complain(f"raised {type(error).__name__}: {error}")
         else:
             if server is None or (isinstance(server, Server) and server in servers):

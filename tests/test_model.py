@@ -8,6 +8,7 @@ import pytest
 
 from dsbalance import (
     Backend,
+    Balance,
     Bind,
     Check,
     Config,
@@ -17,8 +18,10 @@ from dsbalance import (
     HashType,
     Keepalive,
     Server,
+    StickAction,
     StickRule,
     Table,
+    TableType,
 )
 from dsbalance.model import tracked
 
@@ -69,7 +72,7 @@ def tracking(track: str, *others: Backend) -> Config:
         (lambda: Table(size=1, expire=0.0), "expire must be above 0"),
         (lambda: Keepalive(idle=0), "keepalive idle must be at least 1"),
         (lambda: backend(name="é"), "a name is made of"),
-        (lambda: backend(retries=-1), "retries must be 0 or more"),
+        (lambda: backend(retries=-1), "retries must be at least 0, not -1"),
         (lambda: backend(timeout_queue=0.0), "timeout_queue must be above 0"),
         (lambda: backend(servers=(SERVER, SERVER)), "server 'a' is given 2 times"),
         (
@@ -78,7 +81,7 @@ def tracking(track: str, *others: Backend) -> Config:
         ),
         (lambda: Bind(port=-1), "port must be 0 to 65535, not -1"),
         (lambda: Bind(port=9, last_port=8), "the port range 9-8 is empty"),
-        (lambda: Bind(port=9, last_port=70000), "port must be at most 65535, not 70000"),
+        (lambda: Bind(port=9, last_port=70000), "last port must be 0 to 65535, not 70000"),
         (lambda: frontend(binds=()), "frontend f: it has no bind"),
         (lambda: frontend(maxconn=0), "maxconn must be at least 1"),
         (lambda: frontend(timeout_client=0.0), "timeout_client must be above 0"),
@@ -98,6 +101,15 @@ def tracking(track: str, *others: Backend) -> Config:
         (lambda: tracking("b/z", BACKEND), "backend t, server s: track: there is no server 'b/z'"),
         (lambda: tracking("b/a", BACKEND), "b/a is not checked"),
         (lambda: tracking("t/s"), "t/s tracks another server itself"),
+        (lambda: server(weight=1.5), "weight must be a whole number, not 1.5"),
+        (lambda: server(weight="5"), "weight must be a whole number, not '5'"),
+        (lambda: server(weight=True), "weight must be a whole number, not True"),
+        (lambda: server(name=7), "a name is made of"),
+        (lambda: Check(rise=1.5), "rise must be a whole number"),  # type: ignore[arg-type]
+        (lambda: Check(interval="5s"), "interval must be a number of seconds"),  # type: ignore[arg-type]
+        (lambda: HashType(kind="round"), "kind must be one of map-based, consistent"),  # type: ignore[arg-type]
+        (lambda: Table(size=1, type="mac"), "type must be one of ip, ipv6"),  # type: ignore[arg-type]
+        (lambda: backend(balance="fair"), "balance must be one of roundrobin"),
     ],
 )
 def test_what_is_wrong_is_refused_where_it_is_made(
@@ -123,6 +135,13 @@ def test_a_whole_configuration_is_taken() -> None:
     assert tracked(config, "shared/a") == CHECKED
     assert tracked(config, "shared/z") is None
     assert tracked(config, "z/a") is None
+
+
+def test_a_word_stands_for_what_it_names() -> None:
+    assert HashType(kind="consistent").kind is HashKind.CONSISTENT  # type: ignore[arg-type]
+    assert Table(size=1, type="ipv6").type is TableType.IPV6  # type: ignore[arg-type]
+    assert StickRule(action="match").action is StickAction.MATCH  # type: ignore[arg-type]
+    assert backend(balance="source").balance is Balance.SOURCE
 
 
 @pytest.mark.parametrize(
