@@ -2,7 +2,12 @@
 
 import sys
 
-from dsbalance.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from dsbalance.cli import main
+
+        status = main()
+    except KeyboardInterrupt:
+        # Before a command could take it for its own.
+        status = 130
+    sys.exit(status)

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from dsbalance.balancer import AdminState, Balancer, Change, ServerState
-from dsbalance.errors import ConfigError
+from dsbalance.errors import ConfigError, Problem
 from dsbalance.model import Backend, Config, Server, TableType
 from dsbalance.policy import make_policy
 from dsbalance.stats import BackendSnapshot
@@ -188,6 +188,11 @@ class Backends:
         Raises:
             ConfigError: Another server tracks it.
         """
+        followers = self.followers(backend, server)
+        if followers:
+            message = f"it cannot be removed: {'/'.join(followers[0])} tracks it"
+            subject = f"backend {backend}, server {server}"
+            raise ConfigError(Problem(message, subject=subject))
         balancer = self.balancer(backend)
         rest = tuple(other for other in balancer.backend.servers if other.name != server)
         config = self._replaced(replace(balancer.backend, servers=rest))

@@ -24,9 +24,10 @@ from dsbalance.splice import Channel
 if TYPE_CHECKING:
     from dsbalance.session import Session
 
-# How often a bridge that lingers looks, in seconds, and how long it waits for a peer that takes
-# nothing where no timeout is configured.
-_LINGER_STEP = 0.03
+# How long a bridge that lingers sleeps between two looks, in seconds: briefly at first, then an
+# eighth of the time that it has waited. And how long it waits for a peer that takes nothing where
+# no timeout is configured.
+_LINGER_STEPS = (0.03, 1.0)
 _LINGER_LIMIT = 30.0
 
 
@@ -210,7 +211,9 @@ class Bridge:
             self.active_at = now
         waited = now - self.active_at
         if left and waited < (_LINGER_LIMIT if limit is None else limit):
-            self.service.loop.timers.set(self.session, now + _LINGER_STEP, now)
+            low, high = _LINGER_STEPS
+            step = max(low, min(high, waited / 8))
+            self.service.loop.timers.set(self.session, now + step, now)
         else:
             self.session.close(self._ending)
 

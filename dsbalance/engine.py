@@ -6,6 +6,7 @@ nothing waits. What is decided is decided in :mod:`dsbalance.backends`; this car
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,7 +14,6 @@ from functools import partial
 from dsbalance.backends import Backends
 from dsbalance.balancer import AdminState, Change, Placement
 from dsbalance.errors import ConfigError, Problem
-from dsbalance.health import CheckResult, HealthChecker, Watch
 from dsbalance.limits import Budget
 from dsbalance.listener import Entrance, Hall
 from dsbalance.loop import Loop
@@ -24,6 +24,7 @@ from dsbalance.service import Service
 from dsbalance.session import Session, resume
 from dsbalance.splice import BUFFER_SIZE, PipePool
 from dsbalance.stats import FrontendSnapshot, Snapshot
+from dsbalance.watching import Watching
 
 _log = logging.getLogger("dsbalance.engine")
 
@@ -34,6 +35,14 @@ _HOUSEKEEPING = 1.0
 
 Places = dict[str, Located]
 """Server name -> where it is."""
+
+
+class _Life(enum.Enum):
+    """NEW: what comes and goes is noted. OPEN: it is listened on and checked. CLOSED: no more."""
+
+    NEW = enum.auto()
+    OPEN = enum.auto()
+    CLOSED = enum.auto()
 
 
 class Engine:
@@ -53,17 +62,17 @@ class Engine:
         self, config: Config, places: dict[str, Places], loop: Loop, budget: Budget
     ) -> None:
         self.on_idle: Callable[[], None] | None = None
+        self._life = _Life.NEW
         self._loop = loop
         self._started_at = loop.now
         self._backends = Backends(config, now=loop.now)
         self._targets: dict[str, dict[str, Target]] = {}
-        self._check_targets: dict[tuple[str, str], Target] = {}
+        self._watching = Watching(loop, self._backends, self._apply)
         for backend, located in places.items():
             self._take_places(backend, located)
         self._hall = Hall(loop, budget.maxconn)
         self._pool = PipePool(budget.pipes)
         self._buffer = memoryview(bytearray(BUFFER_SIZE))
-        self._checker = HealthChecker(loop)
         self._callbacks: list[Callable[[Change], None]] = []
         self._quiet_until: dict[str, float] = {}
         self._services: dict[str, tuple[Entrance, Service]] = {}
@@ -83,17 +92,15 @@ class Engine:
         try:
             for entrance, service in self._services.values():
                 entrance.open(service)
+            self._watching.open()
         except BaseException:
             for entrance, _ in self._services.values():
                 entrance.close()
             raise
-        self._checker.watch_all(
-            self._watch(backend, server)
-            for backend in self._backends.config.backends
-            for server in backend.servers
-            if server.check is not None
-        )
+        self._life = _Life.OPEN
         self._keep_house()
+        for entrance, _ in self._services.values():
+            _say_open(entrance)
 
     def close_ports(self) -> None:
         """Accept nobody any more; sessions go on."""
@@ -103,9 +110,10 @@ class Engine:
 
     def close(self) -> None:
         """End everything."""
+        self._life = _Life.CLOSED
         for entrance, _ in self._services.values():
             entrance.close()
-        self._checker.close()
+        self._watching.close()
         for session in self._sessions():
             session.kill(Ending.KILLED)
         self._pool.close()
@@ -116,11 +124,7 @@ class Engine:
         """Change what an operator wants of ``backend/server``, or raise ConfigError."""
         backend, server = self._split(path)
         changes = self._backends.set_admin(backend, server, admin, self._loop.now)
-        if self._is_checked(backend, server):
-            if admin is AdminState.MAINT:
-                self._checker.pause((backend, server))
-            else:
-                self._checker.resume((backend, server))
+        self._watching.ask(backend, server, admin)
         self._apply(changes)
 
     def set_weight(self, path: str, weight: int) -> None:
@@ -156,12 +160,18 @@ class Engine:
             raise ConfigError(Problem("there is one of this name already", subject=subject))
         if frontend.backend not in self._targets:
             raise ConfigError(Problem(f"there is no backend {frontend.backend!r}", subject=subject))
+        if self._life is _Life.CLOSED:
+            raise RuntimeError("this proxy has ended: it cannot listen any more")
         entrance, service = self._make_service(frontend)
+        if self._life is _Life.NEW:
+            return
         try:
             entrance.open(service)
         except BaseException:
             del self._services[frontend.name]
+            entrance.close()
             raise
+        _say_open(entrance)
 
     def remove_frontend(self, name: str) -> None:
         """Close the ports of a frontend, or raise ConfigError."""
@@ -175,9 +185,7 @@ class Engine:
         """Have one backend more, or change nothing and raise ConfigError."""
         self._backends.add_backend(backend, self._loop.now)
         self._take_places(backend.name, places)
-        self._checker.watch_all(
-            self._watch(backend, server) for server in backend.servers if server.check is not None
-        )
+        self._watching.begin(backend, backend.servers)
 
     def remove_backend(self, name: str) -> None:
         """Forget a backend that nobody uses, or raise ConfigError."""
@@ -190,31 +198,28 @@ class Engine:
         checked = [
             (name, server)
             for server in self._backends.balancer(name).states
-            if self._is_checked(name, server)
+            if self._watching.is_checked(name, server)
         ]
         self._backends.remove_backend(name)
         for key in checked:
-            self._checker.unwatch(key)
+            self._watching.end(*key)
         del self._targets[name]
 
     def add_server(self, backend: str, server: Server, located: Located) -> None:
         """Let a server take clients, or change nothing and raise ConfigError."""
         changes = self._backends.add_server(backend, server, self._loop.now)
         self._take_places(backend, {server.name: located})
-        if server.check is not None:
-            config = self._backends.balancer(backend).backend
-            self._checker.watch_all([self._watch(config, server)])
+        self._watching.begin(self._backends.balancer(backend).backend, [server])
         self._apply(changes)
 
     def remove_server(self, path: str) -> None:
         """Forget a server that nobody tracks, or raise ConfigError."""
         backend, server = self._split(path)
-        is_checked = self._is_checked(backend, server)
+        is_checked = self._watching.is_checked(backend, server)
         changes = self._backends.remove_server(backend, server, self._loop.now)
         if is_checked:
-            self._checker.unwatch((backend, server))
+            self._watching.end(backend, server)
         self._apply(changes)
-        del self._targets[backend][server]
 
     # -- what follows
 
@@ -222,7 +227,7 @@ class Engine:
         targets = self._targets.setdefault(backend, {})
         for server, located in places.items():
             targets[server] = located.server
-            self._check_targets[backend, server] = located.check
+            self._watching.targets[backend, server] = located.check
 
     def _make_service(self, frontend: Frontend) -> tuple[Entrance, Service]:
         backend = self._backends.balancer(frontend.backend).backend
@@ -265,47 +270,27 @@ class Engine:
         services = (*(service for _, service in self._services.values()), *self._leaving)
         return [session for service in services for session in service.sessions]
 
-    def _watch(self, backend: Backend, server: Server) -> Watch:
-        return Watch(
-            server=server,
-            key=(backend.name, server.name),
-            target=self._check_targets[backend.name, server.name],
-            connect_timeout=backend.timeout_connect,
-            gate=self._backends.balancer(backend.name).states[server.name].gate,
-            on_result=partial(self._checked, backend.name, server.name),
-        )
-
-    def _checked(self, backend: str, server: str, result: CheckResult) -> None:
-        now = self._loop.now
-        reason = f"{result.reason} at port {result.port}"
-        if result.detail:
-            reason += f" ({result.detail})"
-        if result.is_passed:
-            self._apply(self._backends.check_passed(backend, server, now, reason))
-        elif not result.is_local:
-            self._apply(self._backends.check_failed(backend, server, now, reason))
-
-    def _is_checked(self, backend: str, server: str) -> bool:
-        states = self._backends.balancer(backend).states
-        return server in states and states[server].server.check is not None
-
     def _apply(self, changes: Iterable[Change]) -> None:
         """Log what changed, tell who wants to know, and move the sessions that it concerns."""
         for change in changes:
             _log_change(change)
+            for placement in change.shutdown:
+                if (session := _session(placement)) is not None:
+                    session.lose_server()
+            for placement in change.requeued:
+                if (session := _session(placement)) is not None:
+                    session.reroute()
+            resume(self._loop, change.admitted)
+            # Last, for a callback may change the same things once more.
             for callback in self._callbacks:
                 try:
                     callback(change)
-                except Exception:  # noqa: BLE001 - the guard, for what is not ours
+                except (Exception, SystemExit):  # noqa: BLE001 - the guard, for what is not ours
                     _log.exception("a callback raised")
-            for placement in change.shutdown:
-                _session(placement).lose_server()
-            for placement in change.requeued:
-                _session(placement).reroute()
-            resume(self._loop, change.admitted)
 
     def _keep_house(self) -> None:
         """Every second: forget stick entries that have expired, say which policies have failed."""
+        self._loop.after(_HOUSEKEEPING, self._keep_house)
         now = self._loop.now
         for table in self._backends.tables.values():
             table.sweep(now)
@@ -315,7 +300,6 @@ class Engine:
                 if complaint is not None:
                     self._quiet_until[balancer.name] = now + _COMPLAINT_INTERVAL
                     _log.error("backend %s: %s; its balance decides", balancer.name, complaint)
-        self._loop.after(_HOUSEKEEPING, self._keep_house)
 
     def _find(self, frontend: str) -> tuple[Entrance, Service]:
         if frontend not in self._services:
@@ -330,9 +314,9 @@ class Engine:
         return backend, server
 
 
-def _session(placement: Placement) -> Session:
-    assert isinstance(placement.owner, Session)
-    return placement.owner
+def _session(placement: Placement) -> Session | None:
+    """Return whose placement it is; None: it has ended since the change was made."""
+    return placement.owner if isinstance(placement.owner, Session) else None
 
 
 def _picture(entrance: Entrance, service: Service) -> FrontendSnapshot:
@@ -347,6 +331,12 @@ def _picture(entrance: Entrance, service: Service) -> FrontendSnapshot:
         bytes_in=counters.bytes_in,
         bytes_out=counters.bytes_out,
     )
+
+
+def _say_open(entrance: Entrance) -> None:
+    frontend = entrance.frontend
+    places = " ".join(f"{host}:{port}" for host, port in entrance.addresses())
+    _log.info("Frontend %s listens on %s, for backend %s", frontend.name, places, frontend.backend)
 
 
 def _log_change(change: Change) -> None:

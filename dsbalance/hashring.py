@@ -110,12 +110,11 @@ class HashRing(Generic[M]):
     """A weighted consistent-hash ring.
 
     >>> ring = HashRing({"a": 1, "b": 2, "c": 1})
-    >>> ring.preference("10.0.0.1")
-    ['b', 'a', 'c']
-    >>> ring.lookup("10.0.0.1", skip={"b"}.__contains__)
-    'a'
+    >>> ring.preference("scan-0042")
+    ['b', 'c', 'a']
 
-    With HAProxy's ids, the owner of an address is whom ``hash-type consistent`` chooses:
+    An address is an object of :mod:`ipaddress`, its text is only a name. With HAProxy's ids its
+    owner is whom ``hash-type consistent`` chooses:
 
     >>> ids = {"s1": 1, "s2": 2, "s3": 3}
     >>> HashRing(ids.keys(), identify=ids.__getitem__).lookup(IPv4Address("192.168.1.10"))

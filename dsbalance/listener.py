@@ -28,8 +28,15 @@ from dsbalance.sockets import set_keepalive
 
 _log = logging.getLogger("dsbalance.listener")
 
-# accept(2): what the system lacks at the moment; everything else is one client's bad luck.
-_STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# accept(2): one client's bad luck, network errors of its connection among them. Everything else,
+# such as no descriptors, would happen again at once.
+_PASSING = frozenset(
+    {
+        *(errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.ENETDOWN),
+        *(errno.ENOPROTOOPT, errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH),
+        *(errno.ECONNRESET, errno.ETIMEDOUT, getattr(errno, "EHOSTDOWN", errno.EHOSTUNREACH)),
+    }
+)
 # How long accepting rests when there are no descriptors, in seconds; a session that ends may free
 # some earlier, but they need not be ours to wait for.
 _REST = 0.1
@@ -100,7 +107,8 @@ class Hall:
 
     def remove(self, listener: Listener) -> None:
         """Let ``listener`` accept no more."""
-        self._listeners.remove(listener)
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     def look(self) -> None:
         """Let every listener see whether it may accept."""
@@ -175,9 +183,8 @@ class Listener:
         except BlockingIOError:
             return
         except OSError as error:
-            if error.errno in _STARVED:
+            if error.errno not in _PASSING:
                 self._hall.rest(str(error))
-            # Else that client is gone already: ECONNABORTED, EPROTO, a network error (accept(2)).
             return
         sock.setblocking(False)
         if not _INHERITS:
@@ -284,8 +291,9 @@ def listen(bind: Bind, keepalive: Keepalive | None, subject: str) -> list[socket
 
 def _listen(bind: Bind, port: int, keepalive: Keepalive | None, subject: str) -> socket.socket:
     target = resolve(bind.host, subject, passive=True)
-    sock = socket.socket(target.family, socket.SOCK_STREAM)
+    sock: socket.socket | None = None
     try:
+        sock = socket.socket(target.family, socket.SOCK_STREAM)
         if sys.platform != "win32":
             # There it would let two processes share a port, here it only skips TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -298,7 +306,8 @@ def _listen(bind: Bind, port: int, keepalive: Keepalive | None, subject: str) ->
         sock.listen(_BACKLOG)
         sock.setblocking(False)
     except OSError as error:
-        sock.close()
+        if sock is not None:
+            sock.close()
         host = f"[{target.host}]" if target.family == socket.AF_INET6 else target.host
         reason = error.strerror or str(error)
         raise ConnectError(f"{host}:{port}", f"cannot listen: {reason}", subject) from error

@@ -27,7 +27,7 @@ class Watcher(Protocol):
     """What waits for a descriptor."""
 
     def on_events(self, events: int) -> None:
-        """Act on readiness; ``events`` is a union of the constants of this module."""
+        """Act on readiness; ``events`` is a union of the constants of dsbalance.poller."""
 
     def on_crash(self, error: Exception) -> None:
         """End whatever this is: ``on_events`` or ``on_due`` raised ``error``, already logged."""
@@ -85,7 +85,7 @@ class Loop:
         self.now = time.monotonic()
         self._watchers: dict[int, Watcher] = {}
         self._calls: deque[Callable[[], None]] = deque()
-        self._again: list[tuple[int, Watcher]] = []
+        self._again: dict[int, Watcher] = {}
         self._closing: list[socket.socket] = []
         self._is_stopping = False
         # The thread whose calls need no detour; None before the loop runs and after it ended.
@@ -136,7 +136,7 @@ class Loop:
     def again(self, sock: socket.socket) -> None:
         """Tell the watcher of ``sock`` in the next turn that it can read: it has more to do."""
         fd = sock.fileno()
-        self._again.append((fd, self._watchers[fd]))
+        self._again[fd] = self._watchers[fd]
 
     def after(self, delay: float, callback: Callable[[], None]) -> Alarm:
         """Run ``callback`` in ``delay`` seconds, unless ``timers.cancel`` is told of the alarm."""
@@ -183,10 +183,12 @@ class Loop:
             self._answer_all()
         return answer.result()
 
-    def start(self, name: str) -> None:
-        """Run the loop on a daemon thread of its own. Any thread, once."""
+    def start(self, name: str, at_end: Callable[[], None] | None = None) -> None:
+        """Run the loop on a daemon thread of its own. Any thread, once. See :meth:`run`."""
         # Known before it runs, so that a question asked at once already goes to it.
-        self._thread = self._runner = threading.Thread(target=self.run, name=name, daemon=True)
+        self._thread = self._runner = threading.Thread(
+            target=self.run, args=(at_end,), name=name, daemon=True
+        )
         self._runner.start()
 
     def stop(self) -> None:
@@ -198,14 +200,22 @@ class Loop:
         if self._runner is not None:
             self._runner.join()
 
-    def run(self) -> None:
-        """Run on the calling thread until :meth:`stop`, then free the loop's descriptors."""
+    def run(self, at_end: Callable[[], None] | None = None) -> None:
+        """Run on the calling thread until :meth:`stop`, then free the loop's descriptors.
+
+        Args:
+            at_end: Called when the loop ends, also by an interrupt, before it frees anything.
+        """
         self._thread = threading.current_thread()
         try:
             while not self._is_stopping:
                 self._turn()
         finally:
-            self.free()
+            try:
+                if at_end is not None:
+                    at_end()
+            finally:
+                self.free()
 
     def free(self) -> None:
         """Free the loop's descriptors. Called by :meth:`run`; needed for a loop that never ran."""
@@ -226,9 +236,14 @@ class Loop:
         self.now = now = time.monotonic()
         watchers = self._watchers
         if self._again:
-            # Unless the number has another owner by now.
-            ready += [(fd, READABLE) for fd, w in self._again if watchers.get(fd) is w]
-            self._again = []
+            # Once a turn, and not if the number has another owner by now.
+            told = {fd for fd, _ in ready}
+            ready += [
+                (fd, READABLE)
+                for fd, watcher in self._again.items()
+                if fd not in told and watchers.get(fd) is watcher
+            ]
+            self._again = {}
         for fd, events in ready:
             watcher = watchers.get(fd)
             if watcher is not None:

@@ -14,7 +14,7 @@ import enum
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from dsbalance.errors import ConfigError, Problem
 
@@ -224,9 +224,9 @@ class Keepalive:
     """TCP keepalive on one side; None leaves a number to the system.
 
     Attributes:
-        idle: Whole seconds of silence before the first probe.
-        interval: Whole seconds between probes.
-        count: Unanswered probes that end the connection.
+        idle: Whole seconds of silence before the first probe, at most 32767 (tcp(7)).
+        interval: Whole seconds between probes, at most 32767.
+        count: Unanswered probes that end the connection, at most 127.
     """
 
     idle: int | None = None
@@ -235,10 +235,9 @@ class Keepalive:
 
     def __post_init__(self) -> None:
         _demand(
-            *(
-                _whole(f"keepalive {field.name}", getattr(self, field.name), 1, is_optional=True)
-                for field in fields(self)
-            )
+            _whole("keepalive idle", self.idle, 1, 32767, is_optional=True),
+            _whole("keepalive interval", self.interval, 1, 32767, is_optional=True),
+            _whole("keepalive count", self.count, 1, 127, is_optional=True),
         )
 
 

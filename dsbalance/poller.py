@@ -17,11 +17,13 @@ from typing import Protocol
 # What a watcher is told. The numbers are epoll's own, so that the fast path passes them through.
 READABLE = 0x0001
 WRITABLE = 0x0004
+URGENT = 0x0002
 FAILED = 0x0008
 HUNG_UP = 0x0010
 ENDED = 0x2000
-# Any of these: a read returns at once, and goes on to the end of the stream or an error.
-CLOSING = FAILED | HUNG_UP | ENDED
+# Any of these: a short read is not the last one. A stream that ends is to be read to its end, and
+# an urgent byte stops a read although there is more behind it (tcp(7)).
+CLOSING = URGENT | FAILED | HUNG_UP | ENDED
 
 
 class Poller(Protocol):
@@ -66,7 +68,7 @@ class EpollPoller:
         self._epoll = select.epoll()
 
     def add_stream(self, fd: int) -> None:  # noqa: D102 - as in Poller
-        self._epoll.register(fd, READABLE | WRITABLE | ENDED | select.EPOLLET)
+        self._epoll.register(fd, READABLE | WRITABLE | URGENT | ENDED | select.EPOLLET)
 
     def add_listener(self, fd: int) -> None:  # noqa: D102
         self._epoll.register(fd, READABLE)

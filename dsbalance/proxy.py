@@ -1,13 +1,18 @@
 """The proxy that people embed: a configuration at work.
 
-    state      start()/run()  soft_stop()            stop()    the last session ends
-    NEW        RUNNING        -                      STOPPED   -
-    RUNNING    RuntimeError   DRAINING               STOPPED   -
-    DRAINING   RuntimeError   -                      STOPPED   STOPPED
-    STOPPED    RuntimeError   -                      -         -
+    state      start()/run()     soft_stop()  stop()     the last session ends
+    NEW        OPENING, RUNNING  -            CANCELLED  -
+    OPENING    RuntimeError      -            STOPPED    -
+    RUNNING    RuntimeError      DRAINING     STOPPED    -
+    DRAINING   RuntimeError      -            STOPPED    STOPPED
+    STOPPED    RuntimeError      -            -          -
+    CANCELLED  (return at once)  -            -          -
+
+What is stopped while it opens its ports is stopped as soon as they are open.
 
 The loop's thread owns everything; the public methods may be called from any thread, and from the
-callbacks, and return when the loop has done what they ask.
+callbacks, and return when the loop has done what they ask. Before the start and after the end they
+act at once, on the calling thread, and nobody is served.
 """
 
 from __future__ import annotations
@@ -32,9 +37,11 @@ class ProxyState(enum.Enum):
     """Whether a proxy accepts clients."""
 
     NEW = enum.auto()
+    OPENING = enum.auto()
     RUNNING = enum.auto()
     DRAINING = enum.auto()
     STOPPED = enum.auto()
+    CANCELLED = enum.auto()
 
 
 class Proxy:
@@ -49,6 +56,8 @@ class Proxy:
     ...     proxy.drain("web/a")
     ...     proxy.snapshot().backends[0].servers[0].status
     'DRAIN'
+
+    It owns descriptors from here on: start it, or call :meth:`stop`.
 
     Args:
         config: What to run; names in it are resolved here, once.
@@ -98,8 +107,8 @@ class Proxy:
             ConnectError: A port cannot be listened on; then none is.
             RuntimeError: It was started before.
         """
-        self._open()
-        self._loop.start("dsbalance")
+        if self._open():
+            self._loop.start("dsbalance", self._close)
 
     def run(self) -> None:
         """Listen, and serve on this thread until :meth:`stop` or the end of :meth:`soft_stop`.
@@ -107,13 +116,14 @@ class Proxy:
         Raises:
             ConnectError, RuntimeError: As :meth:`start`.
         """
-        self._open()
-        self._loop.run()
+        if self._open():
+            self._loop.run(self._close)
 
     def stop(self) -> None:
         """Close the ports and all sessions. Any thread, and signal handlers; it does not wait."""
         if self._state is ProxyState.NEW:
-            self._state = ProxyState.STOPPED
+            self._state = ProxyState.CANCELLED
+            self._engine.close()
             self._loop.free()
         else:
             self._loop.call(self._stop)
@@ -175,7 +185,7 @@ class Proxy:
     def subscribe(self, callback: Callable[[Change], None]) -> None:
         """Call ``callback`` with each change of a server's state, on the loop's thread.
 
-        It must not block. What it raises is logged.
+        It must not block. What it raises is logged. It is called until the proxy ends.
         """
         self._loop.ask(lambda: self._engine.subscribe(callback))
 
@@ -231,21 +241,30 @@ class Proxy:
 
     # -- on the loop's thread
 
-    def _open(self) -> None:
+    def _open(self) -> bool:
+        """Open the ports; False: it was stopped before it could."""
+        if self._state is ProxyState.CANCELLED:
+            return False
         if self._state is not ProxyState.NEW:
             raise RuntimeError(f"this proxy is {self._state.name.lower()}: make another one")
+        self._state = ProxyState.OPENING
         try:
             self._engine.open()
         except BaseException:
-            self.stop()
+            self._close()
+            self._loop.free()
             raise
         self._state = ProxyState.RUNNING
+        return True
 
     def _stop(self) -> None:
+        self._close()
+        self._loop.stop()
+
+    def _close(self) -> None:
         if self._state is not ProxyState.STOPPED:
             self._state = ProxyState.STOPPED
             self._engine.close()
-            self._loop.stop()
 
     def _soft_stop(self) -> None:
         if self._state is ProxyState.RUNNING:

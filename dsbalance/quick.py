@@ -22,8 +22,8 @@ from dsbalance.model import (
 
 # Idle cuts are the first complaint about balancers in front of devices: an hour, as for the suite.
 IDLE_TIMEOUT = 3600.0
-# The size of the suite's table: a source address costs some 200 bytes.
-TABLE_SIZE = 200_000
+# The size of the suite's table: a source address costs some 130 bytes.
+TABLE_SIZE = 200 * 1024
 
 _NAME = "quick"
 

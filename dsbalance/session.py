@@ -27,7 +27,7 @@ from dsbalance.policy import Client
 from dsbalance.poller import CLOSING, WRITABLE
 from dsbalance.relay import Ending, Phase
 from dsbalance.service import Service
-from dsbalance.sockets import LOCAL, PENDING, open_stream, set_keepalive, words
+from dsbalance.sockets import PENDING, STARVED, open_stream, set_keepalive, words
 
 _log = logging.getLogger("dsbalance.session")
 
@@ -221,7 +221,7 @@ class Session:
         code = sock.connect_ex(target.address(port))
         if code not in PENDING:
             self._drop_server()
-            return _lacking(code) if code in LOCAL else _failure(code)
+            return _lacking(code) if code in STARVED else _failure(code)
         self.phase = Phase.CONNECTING
         service.loop.watch_stream(sock, self)
         self._set_timer(service.timeout_connect)
@@ -305,7 +305,8 @@ def resume(loop: Loop, placements: Iterable[Placement]) -> None:
     """
     for placement in placements:
         owner: Any = placement.owner
-        loop.soon(owner.proceed)
+        if owner is not None:
+            loop.soon(owner.proceed)
 
 
 def _failure(error: int) -> Failure:

@@ -19,20 +19,25 @@ except ImportError:  # Windows
 
 # On Linux and the BSDs a socket is born non-blocking; elsewhere it takes a call of its own.
 _NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
+# The state in `struct tcp_info` of a connection that is no more (linux/tcp.h, net/tcp_states.h).
+_TCP_CLOSE = 7
 _RESET = struct.pack("ii", 1, 0)
 
 PENDING = frozenset({0, errno.EINPROGRESS, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)})
 """What ``connect_ex`` returns when the attempt is under way, or has succeeded at once."""
 
-LOCAL = frozenset(
+STARVED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say what our own system lacks, whomever we connect to: descriptors, memory."""
+
+LOCAL = STARVED | frozenset(
     {
-        *(errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM),
         *(errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EAGAIN, errno.EINVAL),
         *(errno.ENETDOWN, errno.ENETUNREACH, errno.EACCES, errno.EPERM),
     }
 )
-"""Errors of our own system, when ``connect_ex`` returns them at once: descriptors, memory, ports,
-routes, rights. What comes later comes from the network, ENETUNREACH too (connect(2), icmp(7))."""
+"""Errors of our own system, when ``connect_ex`` returns them at once: also ports, routes, rights.
+What comes later comes from the network, ENETUNREACH too (connect(2), icmp(7)). They do not say that
+the server is down; but another server may be reached where this one is not."""
 
 
 def open_stream(family: socket.AddressFamily) -> socket.socket:
@@ -86,6 +91,9 @@ def _find_unsent() -> Callable[[socket.socket], int]:
     def ask(sock: socket.socket) -> int:
         answer = bytearray(4)
         try:
+            if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE:
+                # Its peer has reset it: the count stays as it was, and nobody will confirm it.
+                return 0
             # SIOCOUTQ has the number of TIOCOUTQ (tcp(7)).
             fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, answer)
         except OSError:

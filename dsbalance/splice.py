@@ -217,8 +217,10 @@ class Channel:
                     return self._copy()
                 return Progress.RESET
             if not count:
+                # The end, or an urgent byte in the way: recv knows which.
                 self.drop()
-                return Progress.ENDED
+                self._filled = 0
+                return self._copy()
             taken += count
             self.moved += count
             pipe.held = count

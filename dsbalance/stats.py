@@ -224,7 +224,7 @@ class FrontendSnapshot:
 
     Attributes:
         name: Its name.
-        status: HAProxy's word: ``OPEN``, ``FULL``, ``PAUSED`` or ``STOP``.
+        status: HAProxy's word: ``OPEN`` or ``FULL``.
         maxconn: Its limit of sessions (``slim``); None: there is none of its own.
         current: Open client connections (``scur``).
         peak: Most of them at a time (``smax``).

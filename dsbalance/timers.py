@@ -61,8 +61,11 @@ class Timers:
     def cancel(self, owner: Timed) -> None:
         """Forget the owner's deadline, if it has one."""
         if owner.due_tick > 0:
-            # The bucket stays, empty: it is as likely to be used again as not.
-            self._buckets[owner.due_tick].pop(owner, None)
+            # The bucket stays, empty: it is as likely to be used again as not. Its table goes.
+            bucket = self._buckets[owner.due_tick]
+            bucket.pop(owner, None)
+            if not bucket:
+                bucket.clear()
         owner.due_tick = 0
 
     def is_before(self, owner: Timed, deadline: float) -> bool:

@@ -42,13 +42,26 @@ def main() -> None:
     )
     config = Config(
         frontends=(
-            Frontend(name="front", binds=(Bind(host="127.0.0.1", port=0),), backend="print"),
+            Frontend(
+                name="front",
+                binds=(Bind(host="127.0.0.1", port=0),),
+                backend="print",
+                timeout_client=3600.0,
+            ),
         ),
-        backends=(Backend(name="print", servers=tuple(servers), policy=ByFloor()),),
+        backends=(
+            Backend(
+                name="print",
+                servers=tuple(servers),
+                policy=ByFloor(),
+                redispatch=1,
+                timeout_server=3600.0,
+            ),
+        ),
     )
     with Proxy(config) as proxy:
         (address,) = proxy.addresses("front")
-        proxy.subscribe(lambda change: print(f"server {change.server} is {change.new}"))
+        proxy.subscribe(lambda change: print(f"server {change.server}: {change.new or 'gone'}"))
         print(f"a client is served by {ask(address)}")
         proxy.drain("print/a")
         print(f"a client is served by {ask(address)}")
@@ -72,7 +85,10 @@ def start_server(name: str) -> int:
 def ask(address: tuple[str, int]) -> str:
     """Connect as a client does; return the name of the server that answers."""
     with socket.create_connection(address) as sock:
-        return sock.recv(16).decode()
+        name = sock.recv(16).decode()
+    if not name:
+        raise ConnectionError("the connection ended before a server had said its name")
+    return name
 
 
 if __name__ == "__main__":

@@ -263,7 +263,7 @@ REFUSED: list[tuple[Callable[[Backends], object], str]] = [
         "plain/a tracks another server itself",
     ),
     (lambda b: b.add_server("gone", server("a"), 1.0), "there is no backend 'gone'"),
-    (lambda b: b.remove_server("secure", "a", 1.0), "track: there is no server 'secure/a'"),
+    (lambda b: b.remove_server("secure", "a", 1.0), "server a: it cannot be removed: plain/a"),
     (lambda b: b.remove_server("secure", "z", 1.0), "there is no server 'z'"),
     (lambda b: b.set_admin("secure", "z", MAINT, 1.0), "there is no server 'z'"),
     (lambda b: b.set_admin("gone", "a", MAINT, 1.0), "there is no backend 'gone'"),

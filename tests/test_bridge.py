@@ -310,9 +310,11 @@ def test_single_bytes_arrive_one_by_one(stage: Stage) -> None:
 def test_an_urgent_byte_disturbs_nothing(stage: Stage) -> None:
     client, server = stage.talk()
     with client, server:
+        client.say(b"before")
         client.sock.send(b"!", socket.MSG_OOB)
-        client.say(b"calm")
-        server.hear(b"calm")
+        client.say(b"behind")
+        server.hear(b"before")
+        server.hear(b"behind")
 
 
 def test_silence_ends_a_session(path: Path) -> None:

@@ -6,6 +6,8 @@ import argparse
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +32,8 @@ listen web
 @pytest.fixture(autouse=True)
 def _quiet_process() -> Iterator[None]:
     """Leave signals and logging as they were."""
-    words = [word for word in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, word)]
+    obeyed = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
+    words = [word for word in obeyed if hasattr(signal, word)]
     before = {word: signal.getsignal(getattr(signal, word)) for word in words}
     level = logging.getLogger("dsbalance.session").level
     yield
@@ -141,6 +144,12 @@ def test_the_suite_is_printed_as_a_file_that_reads_back(
         ["run", "--maxconn", "many"],
         ["suite", "--paragon", "a", "--print-ports", "lpr"],
         ["dance"],
+        ["-c", "run", "--listen", ":1", "--server", "a:1"],
+        ["-f", "x", "demo"],
+        ["-f", "x", "-q", "suite", "--paragon", "a"],
+        ["run", "-f", "x", "--stick", "3m"],
+        ["run", "--paragon", "a", "--maxconn", "5"],
+        ["run", "--print-ports", "9100"],
     ],
 )
 def test_wrong_words_are_a_matter_of_usage(
@@ -229,9 +238,64 @@ def test_a_port_in_use_is_named_with_its_line(
     greeter.close()
 
 
+@pytest.mark.parametrize("words", [["suite", "--paragon", "10.0.0.11"], ["--help"], ["run", "-h"]])
+@pytest.mark.parametrize("reader", ["closed", "/dev/full"])
+def test_output_that_nobody_takes_is_no_traceback(words: list[str], reader: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-m", "dsbalance", *words]
+    if reader == "closed":
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+    elif not Path(reader).exists():
+        pytest.skip(f"this system has no {reader}")
+    else:
+        write_end = os.open(reader, os.O_WRONLY)
+    run = subprocess.run(
+        command, stdout=write_end, stderr=subprocess.PIPE, text=True, env=environment, check=False
+    )
+    os.close(write_end)
+    if reader == "closed":
+        assert (run.returncode, run.stderr) == (cli.EXIT_OK, "")
+    else:
+        assert run.returncode == cli.EXIT_WRONG
+        assert run.stderr.startswith("dsbalance: cannot write: ")
+        assert run.stderr.count("\n") == 1
+
+
+def test_an_empty_name_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["-f", ""]) == cli.EXIT_WRONG
+    assert "empty" in capsys.readouterr().err
+
+
+def test_hup_tells_how_the_servers_are_and_usr2_that_there_is_no_reload(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not hasattr(signal, "SIGHUP"):
+        pytest.skip("this system has no SIGHUP")
+    greeter = Greeter("a")
+    port = _free_port()
+    path = tmp_path / "x.cfg"
+    path.write_text(GOOD.format(port=port, server=greeter.port), encoding="utf-8")
+
+    def interrupt() -> None:
+        until(lambda: _answers(port))
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: "SIGHUP: web/a is no check" in caplog.text)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        until(lambda: "there is no reload" in caplog.text)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with caplog.at_level(logging.INFO):
+        assert cli.main(["-f", str(path)]) == cli.EXIT_OK
+    thread.join()
+    greeter.close()
+
+
 def test_an_interrupt_before_the_run_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_args: argparse.Namespace) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_suite", interrupt)
+    monkeypatch.setitem(cli._ACTIONS, "suite", interrupt)
     assert cli.main(["suite", "--paragon", "a"]) == cli.EXIT_INTERRUPTED

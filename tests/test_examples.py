@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SHOWN = {
     "embed": """\
 a client is served by a
-server a is DRAIN
+server a: DRAIN
 a client is served by b
 """,
 }

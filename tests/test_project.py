@@ -37,9 +37,11 @@ TESTED_ELSEWHERE = {
     "dsbalance/__init__.py": "tests/test_project.py",
     "dsbalance/__main__.py": "tests/test_cli.py",
     "dsbalance/engine.py": "tests/test_proxy.py",
+    "dsbalance/options.py": "tests/test_cli.py",
     "dsbalance/poller.py": "tests/test_loop.py",
     "dsbalance/service.py": "tests/test_session.py",
     "dsbalance/version.py": "tests/test_project.py",
+    "dsbalance/watching.py": "tests/test_proxy.py",
     "dsbalance/haproxy/__init__.py": "tests/test_layers.py",
 }
 

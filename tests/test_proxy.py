@@ -128,9 +128,10 @@ def test_it_may_be_stopped_before_it_starts(greeters: list[Greeter]) -> None:
     proxy = Proxy(one_backend(server(greeters[0])))
     proxy.soft_stop()
     proxy.stop()
+    proxy.start()
+    proxy.run()
     proxy.join()
-    with pytest.raises(RuntimeError, match="stopped"):
-        proxy.start()
+    assert proxy.addresses("front") == []
 
 
 def test_a_port_in_use_is_an_error_and_no_other_port_stays_open() -> None:
@@ -168,6 +169,66 @@ def test_a_policy_that_cannot_be_made_is_an_error() -> None:
     config = one_backend(Server(name="s", host="127.0.0.1", port=1), policy="no.such:Thing")
     with pytest.raises(ConfigError, match=r"no\.such"):
         Proxy(config)
+
+
+def test_what_is_asked_before_the_start_holds_from_the_start(greeters: list[Greeter]) -> None:
+    a, b = greeters
+    proxy = Proxy(one_backend(server(a, check=FAST)))
+    proxy.add_server("back", server(b, check=FAST))
+    proxy.add_frontend(
+        Frontend(name="door", binds=(Bind(host="127.0.0.1", port=0),), backend="back")
+    )
+    proxy.maint("back/a")
+    proxy.add_backend(Backend(name="more", servers=(replace(server(b, check=FAST), name="c"),)))
+    proxy.remove_backend("more")
+    with proxy:
+        assert {greeted_by(proxy.addresses(name)[0]) for name in ("front", "door")} == {"b"}
+        assert state(proxy, "a").status == "MAINT"
+        proxy.ready("back/a")
+        until(lambda: state(proxy, "a").last_check != "")
+    proxy.drain("back/a")
+    with pytest.raises(RuntimeError, match="has ended"):
+        proxy.add_frontend(Frontend(name="late", binds=(Bind(port=0),), backend="back"))
+
+
+def test_an_interrupt_in_the_foreground_closes_everything(greeters: list[Greeter]) -> None:
+    proxy = Proxy(one_backend(server(greeters[0])))
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    found: list[tuple[str, int]] = []
+
+    def serve() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            proxy.run()
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    until(lambda: bool(proxy.addresses("front")))
+    found += proxy.addresses("front")
+    with connect(found[0]) as client:
+        client.take(16)
+        # As from a signal: through the guard of the loop, which ends sessions, not the program.
+        proxy.subscribe(lambda _change: interrupt())
+        with pytest.raises(KeyboardInterrupt):
+            proxy.drain("back/a")
+        proxy._loop.call(interrupt)
+        thread.join()
+        client.hear_end()
+    assert not _is_open(found[0])
+
+
+def test_a_callback_may_undo_what_it_is_told_of(greeters: list[Greeter]) -> None:
+    config = one_backend(server(greeters[0], maxconn=1), timeout_queue=60.0)
+    with Proxy(config) as proxy, connect(front(proxy)) as first:
+        first.take(16)
+        with connect(front(proxy)):
+            until(lambda: proxy.snapshot().backends[0].current == 2)
+            proxy.maint("back/a")
+            proxy.subscribe(lambda change: proxy.maint("back/a") if change.new != "MAINT" else None)
+            proxy.ready("back/a")
+            assert state(proxy, "a").admin == "maint"
 
 
 # -- failure

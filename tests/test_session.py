@@ -217,14 +217,28 @@ def test_without_a_descriptor_for_the_server_the_client_is_closed_and_the_next_o
         until(lambda: proxy.snapshot().frontends[0].current == 0)
 
 
-def test_a_server_without_a_route_is_not_blamed(greeters: list[Greeter]) -> None:
-    # 0.0.0.0/8 but for 0.0.0.0 has no route on Linux: connect says ENETUNREACH or EINVAL at once.
-    unreachable = Server(name="a", host="255.255.255.255", port=9)
-    with Proxy(one_backend(unreachable)) as proxy:
+def test_a_server_without_a_route_is_left_for_another_one(greeters: list[Greeter]) -> None:
+    # Linux has no route to the broadcast address for TCP: connect says so at once.
+    unreachable = Server(name="gone", host="255.255.255.255", port=9)
+    config = one_backend(unreachable, server(greeters[0]), redispatch=1)
+    with Proxy(config) as proxy:
+        assert {greeted_by(front(proxy)) for _ in range(4)} == {"a"}
+
+
+def test_a_session_that_pauses_survives_the_removal_of_its_server(
+    greeters: list[Greeter],
+) -> None:
+    dead = Stub()
+    gone = Server(name="gone", host=dead.host, port=dead.port)
+    dead.close()
+    # The only usable server is tried again after a pause, even with a redispatch at each retry.
+    config = one_backend(gone, server(greeters[0], weight=0), redispatch=-1, retries=2)
+    with Proxy(config) as proxy:
         with connect(front(proxy)) as client:
-            client.hear_end()
-        assert state(proxy, "a").connect_errors == 0
-        assert proxy.snapshot().backends[0].connect_errors == 1
+            until(lambda: state(proxy, "gone").retries == 1)
+            proxy.set_weight("back/a", 1)
+            proxy.remove_server("back/gone")
+            assert client.take(16).strip() == b"a"
 
 
 def test_the_connection_to_the_server_is_kept_alive_as_configured() -> None:

@@ -61,6 +61,16 @@ def test_unsent_counts_what_a_stopped_reader_has_not_got() -> None:
     far.close()
 
 
+def test_nothing_is_unsent_to_a_peer_that_has_reset() -> None:
+    near, far = tcp_pair()
+    near.send(b"x" * 10_000_000)
+    assert unsent(near) > 0
+    set_reset(far)
+    far.close()
+    assert unsent(near) == 0
+    near.close()
+
+
 def unsent_of_closed(sock: socket.socket) -> int:
     """Ask for a descriptor that is no more, as a session may whose peer has reset it."""
     try:

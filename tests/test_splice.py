@@ -225,6 +225,19 @@ def test_where_splice_is_forbidden_a_stream_is_copied(
         bench.close()
 
 
+def test_an_urgent_byte_in_a_stream_is_not_its_end(bench: Bench) -> None:
+    sent = fill(bench)
+    drain(bench, len(sent))
+    bench.writer.setblocking(True)
+    bench.channel.is_closing = True
+    bench.writer.send(b"!", socket.MSG_OOB)
+    bench.writer.sendall(b"behind it")
+    bench.writer.shutdown(socket.SHUT_WR)
+    bench.pump_until(Progress.ENDED)
+    bench.reader.settimeout(10)
+    assert bench.reader.recv(100) == b"behind it"
+
+
 @needs_splice
 def test_a_pipe_says_what_it_holds() -> None:
     pipe = Pipe()

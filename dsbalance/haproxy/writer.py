@@ -22,7 +22,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.lexer import (
     MAX_INTEGER,
-    MAX_MILLISECONDS,
     MAX_SIZE,
     Address,
     format_size,
@@ -309,8 +308,6 @@ def _keepalive(word: str, keepalive: Keepalive | None) -> Iterator[str]:
         yield f"option {word}"
         for end, seconds in (("idle", keepalive.idle), ("intvl", keepalive.interval)):
             if seconds is not None:
-                if seconds > MAX_MILLISECONDS // 1000:
-                    raise ConfigError(f"{word}-{end}: {seconds} s are longer than HAProxy's timers")
                 yield f"{word}-{end} {seconds}s"
         yield from _number(f"{word}-cnt", keepalive.count)
 

@@ -1,0 +1,202 @@
+"""The words of the command line: what there is to say, and what helps whoever does not know."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from dsbalance.model import Balance
+from dsbalance.version import VERSION
+
+_EPILOG = """\
+examples:
+  python -m dsbalance demo
+      see a server die and come back while nobody notices
+  python -m dsbalance -c -f /etc/haproxy/haproxy.cfg
+      check a file: every problem with its line, status 1 if there is one
+  python -m dsbalance -f /etc/haproxy/haproxy.cfg
+      run it; SIGTERM and Ctrl-C stop, SIGUSR1 lets the sessions finish first
+  python -m dsbalance suite --paragon 10.0.0.11,10.0.0.12,10.0.0.13 > suite.cfg
+      print the file for three Dispatcher Paragon servers
+  python -m dsbalance run --listen :9100 --server 10.0.0.11:9100 --server 10.0.0.12:9100
+      balance anything else that speaks TCP
+"""
+
+COMMANDS = ("run", "suite", "demo")
+_LOUDNESS = ("is_verbose", "is_quiet")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser; `command` is None or a word of COMMANDS, `parser` the one to complain."""
+    parser = argparse.ArgumentParser(
+        prog="dsbalance",
+        description="A failover balancer for TCP that reads haproxy.cfg and decides like HAProxy.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(parser=parser)
+    parser.add_argument("-V", "--version", action="version", version=f"dsbalance {VERSION}")
+    _add_file_options(parser, prefix="bare_")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
+    _add_run(commands)
+    _add_suite(commands)
+    _add_demo(commands)
+    return parser
+
+
+def demand_order(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Take the options for those of ``run`` without a command, and refuse them before one."""
+    bare = {word: getattr(args, f"bare_{word}") for word in ("files", "is_check", *_LOUDNESS)}
+    if args.command is None:
+        vars(args).update(bare)
+    # `-f FILE run`: -f takes several names, and has taken the command for one.
+    command = args.command or next((w for w in args.files or () if w in COMMANDS), None)
+    if command is not None and any(bare.values()) and not os.path.exists(command):
+        parser.error(f"options stand behind the command: dsbalance {command} ...")
+
+
+def _add_file_options(parser: argparse.ArgumentParser, prefix: str = "") -> None:
+    parser.add_argument(
+        "-f",
+        dest=f"{prefix}files",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        help="haproxy.cfg to run; a directory stands for its *.cfg; several are one configuration",
+    )
+    parser.add_argument(
+        "-c",
+        dest=f"{prefix}is_check",
+        action="store_true",
+        help="check the configuration, and run nothing",
+    )
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        dest=f"{prefix}is_verbose",
+        action="store_true",
+        help="say for every session who served it and why",
+    )
+    parser.add_argument(
+        "-q",
+        "--quiet",
+        dest=f"{prefix}is_quiet",
+        action="store_true",
+        help="say nothing but what is wrong",
+    )
+
+
+def _add_suite_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--paragon",
+        metavar="A,B,C",
+        type=_words,
+        action="extend",
+        help="addresses of the Dispatcher Paragon servers",
+    )
+    parser.add_argument(
+        "--phoenix",
+        metavar="A,B",
+        type=_words,
+        action="extend",
+        help="addresses of the Dispatcher Phoenix servers",
+    )
+    parser.add_argument(
+        "--phoenix-backup",
+        metavar="C",
+        type=_words,
+        action="extend",
+        help="Phoenix failover nodes, which work only while the others are down",
+    )
+    parser.add_argument(
+        "--print-ports",
+        metavar="515,9100",
+        type=_ports,
+        action="extend",
+        help="ports of LPR and raw print streams to forward to the Paragon servers",
+    )
+    parser.add_argument("--host", metavar="ADDR", help="listen on this address alone, not on all")
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run files, the suite's preset, or a quick proxy",
+        description="Run files, the preset of Dispatcher Suite, or a proxy for any TCP service.",
+    )
+    parser.set_defaults(parser=parser)
+    _add_file_options(parser)
+    _add_suite_options(parser.add_argument_group("Dispatcher Suite"))
+    quick = parser.add_argument_group("a quick proxy")
+    quick.add_argument(
+        "--listen",
+        metavar="ADDR:PORT",
+        action="append",
+        help="accept clients here; :PORT is every IPv4 address",
+    )
+    quick.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        action="append",
+        help="one of the servers; without a port: the port that the client came to",
+    )
+    quick.add_argument(
+        "--backup",
+        metavar="HOST:PORT",
+        action="append",
+        help="a server for when no other is left",
+    )
+    quick.add_argument(
+        "--balance",
+        choices=[str(balance) for balance in Balance],
+        help="how to choose (default: roundrobin); source: the same server for the same client",
+    )
+    quick.add_argument(
+        "--stick",
+        metavar="TIME",
+        help="send a client to its server again for this long after its last session: 30m",
+    )
+    quick.add_argument(
+        "--policy", metavar="PACKAGE.MODULE:NAME", help="a policy of your own instead of --balance"
+    )
+    quick.add_argument(
+        "--no-check", action="store_true", default=None, help="take every server to be up"
+    )
+    quick.add_argument("--maxconn", type=int, metavar="N", help="sessions at a time")
+
+
+def _add_suite(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "suite",
+        help="print the haproxy.cfg for Dispatcher Suite",
+        description="Print the haproxy.cfg that keeps Dispatcher Suite available; HAProxy runs it"
+        " too.",
+    )
+    parser.set_defaults(parser=parser)
+    _add_suite_options(parser)
+
+
+def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "demo",
+        help="see a server die and come back while nobody notices",
+        description="Run three stub suite servers, the balancer and a few printers on this machine;"
+        " kill a server and bring it back.",
+    )
+    parser.set_defaults(parser=parser)
+    parser.add_argument("--keep", action="store_true", help="run on until Ctrl-C")
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Split ``A,B,C``."""
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
+def _ports(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(word) for word in _words(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"ports are numbers such as 515,9100, not {text}"
+        ) from None
