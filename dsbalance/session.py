@@ -89,8 +89,8 @@ class Session:
     def proceed(self) -> None:
         """Connect to the server that the placement names, or wait in its queue."""
         placement = self.placement
-        if placement is None or self.phase is Phase.CLOSED:
-            # It ended between the moment that a place was free for it and now.
+        if placement is None or self.phase not in _WAITING:
+            # It ended, or went elsewhere, between the moment that a place was free and now.
             return
         if not placement.is_queued:
             self._connect(placement)
@@ -141,7 +141,7 @@ class Session:
         Who is still on the way there goes to another one. HAProxy ends that session too; but its
         server has heard nothing of it, so nothing could be done twice.
         """
-        if self.phase is Phase.CONNECTING or self.phase is Phase.PAUSED:
+        if self._bridge is None:
             self._attempt_failed(Failure.TIMEOUT)
         else:
             self.kill(Ending.SERVER_DOWN)
@@ -289,6 +289,7 @@ class Session:
             timers.set(self, now + timeout, now)
 
 
+_WAITING = frozenset({Phase.QUEUED, Phase.PAUSED})
 _BY_CLIENT = frozenset({Ending.CLIENT_RESET, Ending.CLIENT_TIMEOUT})
 _BY_SERVER = frozenset({Ending.SERVER_RESET, Ending.SERVER_TIMEOUT})
 _GAVE_UP = {

@@ -231,6 +231,40 @@ def test_a_callback_may_undo_what_it_is_told_of(greeters: list[Greeter]) -> None
             assert state(proxy, "a").admin == "maint"
 
 
+def test_who_is_admitted_to_a_server_that_is_taken_away_at_once_goes_on(
+    greeters: list[Greeter],
+) -> None:
+    a, b = greeters
+    config = one_backend(
+        server(a, maxconn=1),
+        server(b, maxconn=1, disabled=True, check=FAST, shutdown_on_down=True),
+        timeout_queue=60.0,
+        redispatch=1,
+    )
+    told: list[str] = []
+
+    def take_away(change: Change) -> None:
+        if not told:
+            told.append(change.server)
+            proxy.maint("back/b")
+
+    with Proxy(config) as proxy, connect(front(proxy)) as first:
+        first.take(16)
+        with connect(front(proxy)) as second:
+            until(lambda: waiting(proxy) == 1)
+            proxy.subscribe(take_away)
+            proxy.ready("back/b")
+            until(lambda: waiting(proxy) == 1)
+            first.close()
+            assert second.take(16).strip() == b"a"
+
+
+def waiting(proxy: Proxy) -> int:
+    """Return how many wait, for one server or for any."""
+    (backend,) = proxy.snapshot().backends
+    return backend.queued + sum(server.queued for server in backend.servers)
+
+
 # -- failure
 
 
