@@ -1,7 +1,7 @@
 """Claim: a stream through us costs no more CPU per GB than through best-tuned HAProxy.
 
 Unit: one megabyte (10^6 bytes) to the server, which echoes it. ``rate`` is MB/s.
-Command: ``python benchmarks/bulk.py``
+Command: ``.venv/bin/python benchmarks/bulk.py``
 """
 
 import argparse

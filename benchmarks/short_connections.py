@@ -2,7 +2,7 @@
 
 Unit: connect, 100 bytes, their echo, close; one after the other, with source hash, stick table
 and statistics on.
-Command: ``python benchmarks/short_connections.py``
+Command: ``.venv/bin/python benchmarks/short_connections.py``
 """
 
 import argparse

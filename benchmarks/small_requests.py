@@ -1,7 +1,7 @@
 """Claim: a kept-alive small request costs us no more CPU than HAProxy, 64 connections at a time.
 
 Unit: 100 bytes to the server and back.
-Command: ``python benchmarks/small_requests.py``
+Command: ``.venv/bin/python benchmarks/small_requests.py``
 """
 
 import argparse

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from dsbalance import Backend, Bind, Config, Frontend, Proxy, Server
+from dsbalance import Backend, Bind, Config, Frontend, Proxy, Server, ServerSnapshot
 from dsbalance.sockets import set_reset
 
 PATIENCE = 20.0
@@ -183,3 +183,14 @@ def one_backend(*servers: Server, host: str = "127.0.0.1", **backend: object) ->
 def front(proxy: Proxy) -> tuple[str, int]:
     """Return the address of the frontend of :func:`one_backend`."""
     return proxy.addresses("front")[0]
+
+
+def server(greeter: Greeter, **words: object) -> Server:
+    """Return the configuration of a :class:`Greeter` as a server."""
+    return Server(name=greeter.name, host=greeter.host, port=greeter.port, **words)  # type: ignore[arg-type]
+
+
+def state(proxy: Proxy, name: str) -> ServerSnapshot:
+    """Return what the proxy says of the server of this name."""
+    (found,) = (s for b in proxy.snapshot().backends for s in b.servers if s.name == name)
+    return found

@@ -11,10 +11,12 @@ import ipaddress
 import itertools
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from actors import Greeter
 
 # A noisy machine makes any deadline, and the check for slow generation, a matter of luck.
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -48,3 +50,12 @@ def loopback() -> Callable[[], str]:
         return address
 
     return another
+
+
+@pytest.fixture
+def greeters() -> Iterator[list[Greeter]]:
+    """Two servers, ``a`` and ``b``, that tell their names."""
+    greeters = [Greeter("a"), Greeter("b")]
+    yield greeters
+    for greeter in greeters:
+        greeter.close()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 
-from actors import Greeter, Stub, connect, front, greeted_by, one_backend, until
+from actors import Greeter, Stub, connect, front, greeted_by, one_backend, server, state, until
 from dsbalance import (
     Backend,
     Balance,
@@ -24,29 +23,11 @@ from dsbalance import (
     Frontend,
     Proxy,
     Server,
-    ServerSnapshot,
     StickRule,
     Table,
 )
 
 FAST = Check(interval=0.05, rise=2, fall=2)
-
-
-@pytest.fixture
-def greeters() -> Iterator[list[Greeter]]:
-    greeters = [Greeter("a"), Greeter("b")]
-    yield greeters
-    for greeter in greeters:
-        greeter.close()
-
-
-def server(greeter: Greeter, **words: object) -> Server:
-    return Server(name=greeter.name, host=greeter.host, port=greeter.port, **words)  # type: ignore[arg-type]
-
-
-def state(proxy: Proxy, name: str) -> ServerSnapshot:
-    (found,) = (s for b in proxy.snapshot().backends for s in b.servers if s.name == name)
-    return found
 
 
 # -- its life

@@ -7,39 +7,20 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Iterator
 
 import pytest
 
-from actors import Greeter, Stub, connect, front, greeted_by, one_backend, until
+from actors import Greeter, Stub, connect, front, greeted_by, one_backend, server, state, until
 from dsbalance import (
     Balance,
     Keepalive,
     Proxy,
     Server,
-    ServerSnapshot,
     StickRule,
     Table,
 )
 from dsbalance.poller import EpollPoller, SelectorPoller
 from dsbalance.sockets import open_stream
-
-
-@pytest.fixture
-def greeters() -> Iterator[list[Greeter]]:
-    greeters = [Greeter("a"), Greeter("b")]
-    yield greeters
-    for greeter in greeters:
-        greeter.close()
-
-
-def server(greeter: Greeter, **words: object) -> Server:
-    return Server(name=greeter.name, host=greeter.host, port=greeter.port, **words)  # type: ignore[arg-type]
-
-
-def state(proxy: Proxy, name: str) -> ServerSnapshot:
-    (found,) = (s for b in proxy.snapshot().backends for s in b.servers if s.name == name)
-    return found
 
 
 def test_a_server_that_refuses_is_left_within_the_same_connection(
