@@ -1,8 +1,8 @@
 """What the forwarder's benchmarks share: rivals beside us, one echo server, CPU by process.
 
 Rivals run one after the other in each round, and rounds follow each other, so that a noisy minute
-hits them all. CPU is read from /proc, so this runs on Linux alone. Results are JSON lines with the
-median, least and most of the rounds, and the versions of everything.
+hits them all. CPU is read from /proc, so this runs on Linux alone. Results are JSON lines: median,
+least and most of the rounds, what went wrong in those that do not count, and all versions.
 """
 
 from __future__ import annotations
@@ -163,18 +163,25 @@ def compare(claim: str, unit: str, work: Callable[[int, argparse.Namespace], flo
     parser.add_argument("--count", type=int, default=0, help="units a round, 0: as the file says")
     args = parser.parse_args()
     samples: dict[str, list[Sample]] = {rival.name: [] for rival in RIVALS}
+    failed: dict[str, list[str]] = {rival.name: [] for rival in RIVALS}
     with echo_server() as server, contextlib.ExitStack() as stack:
         started = {rival.name: stack.enter_context(running(rival, server)) for rival in RIVALS}
         for _ in range(args.rounds):
             for name, (pid, port) in started.items():
                 before, start = cpu(pid), time.monotonic()
-                units = work(port, args)
+                try:
+                    units = work(port, args)
+                except (OSError, ValueError) as error:
+                    # It has not done the work: no figure of this round would be worth anything.
+                    failed[name].append(str(error))
+                    continue
                 seconds, after = time.monotonic() - start, cpu(pid)
                 samples[name].append(
                     Sample(units, seconds, after[0] - before[0], after[1] - before[1])
                 )
     for name, taken in samples.items():
-        print(json.dumps({"claim": claim, "unit": unit, "rival": name} | _summary(taken)))
+        head = {"claim": claim, "unit": unit, "rival": name, "failed": failed[name]}
+        print(json.dumps(head | _summary(taken)))
 
 
 def _summary(samples: list[Sample]) -> dict[str, object]:

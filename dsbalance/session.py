@@ -289,9 +289,10 @@ class Session:
             timers.set(self, now + timeout, now)
 
 
-_WAITING = frozenset({Phase.QUEUED, Phase.PAUSED})
-_BY_CLIENT = frozenset({Ending.CLIENT_RESET, Ending.CLIENT_TIMEOUT})
-_BY_SERVER = frozenset({Ending.SERVER_RESET, Ending.SERVER_TIMEOUT})
+# Tuples, because an Enum hashes in Python: identity finds the first one for nothing.
+_WAITING = (Phase.QUEUED, Phase.PAUSED)
+_BY_CLIENT = (Ending.CLIENT_RESET, Ending.CLIENT_TIMEOUT)
+_BY_SERVER = (Ending.SERVER_RESET, Ending.SERVER_TIMEOUT)
 _GAVE_UP = {
     Failure.REFUSED: Ending.CONNECT_FAILED,
     Failure.TIMEOUT: Ending.CONNECT_TIMEOUT,
