@@ -201,7 +201,6 @@ class Roster:
         for state in (*self.states.values(), *self._removed):
             _add(sums, state)
         sums["connect_errors"] += counters.connect_errors
-        sums["client_aborts"] += counters.client_aborts
         return BackendSnapshot(
             name=self.backend.name,
             status="UP" if self.candidates.servers or not self.states else "DOWN",

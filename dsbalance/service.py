@@ -27,7 +27,8 @@ class Service:
         targets: Where each server of the backend is, by name; kept up to date by the proxy.
         sessions: Those that are open.
         counters: What happened.
-        limits: Of silence.
+        silence: The limit of silence while both directions are open, and whose it is.
+        silence_half_closed: The same once one has ended.
         timeout_connect: Of one attempt, seconds; None: the system's.
         timeout_queue: Of waiting for a place, seconds; None: for ever.
         keepalive: Towards the servers.
@@ -39,7 +40,6 @@ class Service:
         "buffer",
         "counters",
         "keepalive",
-        "limits",
         "loop",
         "name",
         "on_left",
@@ -73,7 +73,6 @@ class Service:
         self.targets = targets
         self.buffer = buffer
         self.pool = pool
-        self.limits = limits
         self.silence = limits.silence(is_half_closed=False)
         self.silence_half_closed = limits.silence(is_half_closed=True)
         self.timeout_connect = timeout_connect

@@ -84,11 +84,9 @@ class BackendCounters:
         queued_peak: Most that waited for no server in particular (``qmax``).
         connect_errors: Clients for whom nothing was usable, or given up for a local reason.
         downs: How often its last usable server was lost (``chkdown``).
-        client_aborts: Clients that left before they had a server.
     """
 
     __slots__ = (
-        "client_aborts",
         "connect_errors",
         "current",
         "downs",
@@ -104,7 +102,6 @@ class BackendCounters:
         self.queued_peak = 0
         self.connect_errors = 0
         self.downs = 0
-        self.client_aborts = 0
 
 
 class FrontendCounters:

@@ -98,6 +98,21 @@ def test_a_stopped_reader_blocks_the_channel_and_nothing_is_lost(bench: Bench) -
     assert not bench.channel.is_blocked
 
 
+def test_what_is_kept_is_written_piece_by_piece_and_whole(bench: Bench) -> None:
+    # A sink that takes little at a time, so that what is kept is not gone at the first attempt.
+    bench.sink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    bench.reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    words = os.urandom(BUFFER_SIZE)
+    bench.writer.sendall(words)
+    got = bytearray()
+    pieces = 0
+    while len(got) < len(words):
+        pieces += bench.channel.pump() is Progress.BLOCKED
+        got += bench.reader.recv(512)
+    assert bytes(got) == words
+    assert pieces > 3
+
+
 def test_the_end_is_seen_behind_the_last_byte(bench: Bench) -> None:
     sent = fill(bench)
     bench.writer.shutdown(socket.SHUT_WR)
