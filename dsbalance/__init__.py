@@ -12,34 +12,41 @@ True
 Each part is useful alone: :class:`HashRing`, :class:`StickTable`, :class:`HealthChecker`; together
 they are a :class:`Proxy`, which runs a :class:`Config`. A configuration is built of values, or read
 from a haproxy.cfg with :func:`dsbalance.haproxy.config.read`.
+
+A name is loaded when it is first asked for (PEP 562): who wants a ring pays for a ring.
 """
 
-from dsbalance.errors import ConfigError, ConnectError, DsbalanceError, NoServerError, Problem
-from dsbalance.gate import Gate
-from dsbalance.hashring import HashRing
-from dsbalance.health import CheckResult, HealthChecker
-from dsbalance.model import (
-    Backend,
-    Balance,
-    Bind,
-    Check,
-    Config,
-    Frontend,
-    HashKind,
-    HashType,
-    Keepalive,
-    Server,
-    StickAction,
-    StickRule,
-    Table,
-    TableType,
-)
-from dsbalance.placement import AdminState, Change
-from dsbalance.policy import Candidates, Client, Policy, Reason
-from dsbalance.proxy import Proxy
-from dsbalance.stats import BackendSnapshot, FrontendSnapshot, ServerSnapshot, Snapshot
-from dsbalance.sticky import StickTable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from dsbalance.version import VERSION
+
+if TYPE_CHECKING:
+    from dsbalance.errors import ConfigError, ConnectError, DsbalanceError, NoServerError, Problem
+    from dsbalance.gate import Gate
+    from dsbalance.hashring import HashRing
+    from dsbalance.health import CheckResult, HealthChecker
+    from dsbalance.model import (
+        Backend,
+        Balance,
+        Bind,
+        Check,
+        Config,
+        Frontend,
+        HashKind,
+        HashType,
+        Keepalive,
+        Server,
+        StickAction,
+        StickRule,
+        Table,
+        TableType,
+    )
+    from dsbalance.placement import AdminState, Change
+    from dsbalance.policy import Candidates, Client, Policy, Reason
+    from dsbalance.proxy import Proxy
+    from dsbalance.stats import BackendSnapshot, FrontendSnapshot, ServerSnapshot, Snapshot
+    from dsbalance.sticky import StickTable
 
 __all__ = [
     "VERSION",
@@ -81,3 +88,36 @@ __all__ = [
 ]
 
 __version__ = VERSION
+
+# Module -> what it gives. The imports above say the same to whoever only reads them.
+_HOMES = {
+    "errors": ("ConfigError", "ConnectError", "DsbalanceError", "NoServerError", "Problem"),
+    "gate": ("Gate",),
+    "hashring": ("HashRing",),
+    "health": ("CheckResult", "HealthChecker"),
+    "model": (
+        *("Backend", "Balance", "Bind", "Check", "Config", "Frontend", "HashKind", "HashType"),
+        *("Keepalive", "Server", "StickAction", "StickRule", "Table", "TableType"),
+    ),
+    "placement": ("AdminState", "Change"),
+    "policy": ("Candidates", "Client", "Policy", "Reason"),
+    "proxy": ("Proxy",),
+    "stats": ("BackendSnapshot", "FrontendSnapshot", "ServerSnapshot", "Snapshot"),
+    "sticky": ("StickTable",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load the module of a public name, or a module itself, when it is first asked for."""
+    if name in _HOMES:
+        return import_module(f"{__name__}.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -28,8 +28,6 @@ from types import MappingProxyType
 from typing import Generic, TypeAlias, TypeVar
 from zlib import crc32
 
-from dsbalance.model import MAX_WEIGHT
-
 M = TypeVar("M", bound=Hashable)
 Key: TypeAlias = int | str | bytes | IPv4Address | IPv6Address
 Load: TypeAlias = Callable[[M], int]
@@ -40,6 +38,7 @@ _U32 = 0xFFFF_FFFF
 # HAProxy places 16 nodes for each unit of weight, and keeps 4096 numbers free for each id.
 _NODES_PER_WEIGHT = 16
 _NUMBERS_PER_ID = 4096
+MAX_WEIGHT = _NUMBERS_PER_ID // _NODES_PER_WEIGHT
 _nobody: Callable[[object], bool] = frozenset[object]().__contains__
 
 

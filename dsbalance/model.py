@@ -17,9 +17,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from dsbalance.errors import ConfigError, Problem
+from dsbalance.hashring import MAX_WEIGHT
 
-# HAProxy 2.6 `weight`: 0 to 256.
-MAX_WEIGHT = 256
 # Names may stand in statistics, logs and the runtime API: HAProxy allows letters, digits, `-_.:`.
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 # HAProxy keeps ids in a signed 32-bit integer.

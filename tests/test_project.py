@@ -140,6 +140,32 @@ def test_every_public_name_exists() -> None:
     assert [name for name in public if not hasattr(dsbalance, name)] == []
 
 
+def test_what_is_loaded_when_it_is_asked_for_is_what_type_checkers_see() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {
+        str(line.module).removeprefix("dsbalance."): tuple(alias.name for alias in line.names)
+        for line in block.body
+        if isinstance(line, ast.ImportFrom)
+    }
+    assert seen == dsbalance._HOMES
+    assert {name for names in seen.values() for name in names} == {*dsbalance.__all__} - {"VERSION"}
+    assert {*dsbalance.__all__, "__version__"} <= {*dir(dsbalance)}
+
+
+def test_who_wants_a_ring_does_not_pay_for_a_proxy() -> None:
+    code = """
+import sys, dsbalance
+assert not {"socket", "logging", "dsbalance.errors"} & {*sys.modules}
+dsbalance.HashRing({"a": 1})
+assert not {"socket", "logging", "dsbalance.model"} & {*sys.modules}
+assert dsbalance.proxy.Proxy is dsbalance.Proxy
+assert not {"argparse", "dsbalance.cli", "dsbalance.haproxy"} & {*sys.modules}
+"""
+    # -S, because a plug-in of the environment's may load anything.
+    subprocess.run([sys.executable, "-S", "-c", code], check=True, cwd=ROOT)
+
+
 def test_the_package_says_that_it_is_typed() -> None:
     assert (PACKAGE / "py.typed").exists()
 

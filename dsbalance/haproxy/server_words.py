@@ -16,7 +16,8 @@ from dsbalance.errors import ConfigError
 from dsbalance.haproxy.keywords import Verdict, Word, words
 from dsbalance.haproxy.lexer import parse_address, parse_integer, parse_time, quoted
 from dsbalance.haproxy.statement import Arguments, Place
-from dsbalance.model import MAX_WEIGHT, Bind, Check, Server
+from dsbalance.hashring import MAX_WEIGHT
+from dsbalance.model import Bind, Check, Server
 
 
 @dataclass(slots=True)
