@@ -64,6 +64,9 @@ __all__ = [
 
 # HAProxy waits this long before it tries the same server again, or `timeout connect` if shorter.
 _TURN_AROUND = 1.0
+# A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
+_QUEUED, _CONNECTING, _CONNECTED, _DISPLACED, _RELEASED = Stage
+_STICKY = Reason.STICKY
 
 
 class Balancer:
@@ -136,7 +139,7 @@ class Balancer:
             self._place(placement, None)
         else:
             placement.is_persistent = True
-            placement.reason = Reason.STICKY
+            placement.reason = _STICKY
             self._places.assign(placement, state)
         counters.current += 1
         if counters.current > counters.peak:  # noqa: PLR1730 -- max() takes three times as long
@@ -161,7 +164,7 @@ class Balancer:
         """
         state = placement.server
         assert state is not None
-        assert placement.stage is Stage.CONNECTING
+        assert placement.stage is _CONNECTING
         if cause is Failure.LOCAL:
             self.counters.connect_errors += 1
             return None
@@ -180,7 +183,7 @@ class Balancer:
 
     def connected(self, placement: Placement, now: float) -> None:
         """Remember where a client went, and keep its entries from expiring until it is released."""
-        placement.stage = Stage.CONNECTED
+        placement.stage = _CONNECTED
         self._memory.keep(placement, now)
 
     def release(self, placement: Placement, now: float) -> list[Placement]:
@@ -192,18 +195,18 @@ class Balancer:
             Whoever has got its place, and may connect now: one session or none.
         """
         stage = placement.stage
-        if stage is Stage.RELEASED:
+        if stage is _RELEASED:
             return []
         self.counters.current -= 1
-        if stage is Stage.QUEUED:
+        if stage is _QUEUED:
             self._places.withdraw(placement)
-        placement.stage = Stage.RELEASED
+        placement.stage = _RELEASED
         for table, key in placement.held:
             table.release(key, now)
         state = placement.server
         if state is None or placement not in state.placements:
             return []
-        return list(self._places.vacate(placement, state, self._roster.candidates))
+        return [*self._places.vacate(placement, state, self._roster.candidates)]
 
     def reroute(self, placement: Placement, now: float) -> None:
         """Decide anew for one of :attr:`Change.requeued`, as :meth:`route` does without a table.
@@ -211,7 +214,7 @@ class Balancer:
         Raises:
             NoServerError: Nothing is usable; the placement is still to be released.
         """
-        assert placement.stage is Stage.DISPLACED
+        assert placement.stage is _DISPLACED
         self._place(placement, None)
 
     # -- a server, as the outside sees it
@@ -407,11 +410,9 @@ class _Memory:
             key = packed if len(packed) == 4 else table.normalise(packed)
             if key is None:
                 continue
-            if is_stored and not server.non_stick:
-                table.store(key, server.name, now)
-            elif table.peek(key, now) is None:
-                continue
-            if table.hold(key):
+            is_written = is_stored and not server.non_stick
+            name = server.name if is_written else table.peek(key, now)
+            if name is not None and table.keep(key, name, now):
                 placement.held += ((table, key),)
 
 

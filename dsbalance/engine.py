@@ -256,8 +256,8 @@ class Engine:
 
     def _left(self, entrance: Entrance, service: Service) -> None:
         entrance.leave()
-        if service in self._leaving and not service.sessions:
-            self._leaving.remove(service)
+        if self._leaving and not service.sessions:
+            self._leaving.discard(service)
         if self.on_idle is not None:
             self._look_idle()
 

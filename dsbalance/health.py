@@ -38,7 +38,7 @@ from dsbalance.loop import Loop
 from dsbalance.model import Server
 from dsbalance.poller import WRITABLE
 from dsbalance.resolve import Target, resolve
-from dsbalance.sockets import LOCAL, PENDING, open_stream, set_reset, words
+from dsbalance.sockets import LOCAL, PENDING, Stream, open_stream, set_reset, words
 
 # The deadlines of a loop are up to a second late (dsbalance.loop); more than that is a stall.
 _STALL = 2.0
@@ -302,7 +302,7 @@ class _Prober:
         self._target = target
         self._gate = Gate(check.rise, check.fall) if watch.gate is None else watch.gate
         self._phase = _Phase.PAUSED if watch.server.disabled else _Phase.WAITING
-        self._sock: socket.socket | None = None
+        self._sock: Stream | None = None
         self._step = 0
         self._started_at = 0.0
         self._due_at = 0.0
@@ -469,7 +469,7 @@ def _locate(watch: Watch) -> Target | None:
     return resolve(check.host or watch.server.host, f"server {_key(watch)}")
 
 
-def _hide(sock: socket.socket) -> None:
+def _hide(sock: Stream) -> None:
     """Keep the connection from the application, which then has no handshake to accept.
 
     With TCP_QUICKACK off Linux holds the last segment of the handshake back for a moment, and the

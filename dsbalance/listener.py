@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from dsbalance.policy import Client
 from dsbalance.resolve import resolve
 from dsbalance.service import Service
 from dsbalance.session import Session
-from dsbalance.sockets import set_keepalive
+from dsbalance.sockets import Door, set_keepalive
 
 _log = logging.getLogger("dsbalance.listener")
 
@@ -55,27 +56,30 @@ class Room:
         most: The most there were at a time.
     """
 
-    __slots__ = ("limit", "most", "used")
+    __slots__ = ("_limit", "limit", "most", "used")
 
     def __init__(self, limit: int | None) -> None:
         self.limit = limit
+        self._limit = math.inf if limit is None else limit
         self.used = 0
         self.most = 0
 
     def is_full(self) -> bool:
         """Return whether nobody else may come in."""
-        return self.limit is not None and self.used >= self.limit
+        return self.used >= self._limit
 
-    def enter(self) -> None:
-        """Count one more."""
-        self.used += 1
-        self.most = max(self.most, self.used)
+    def enter(self) -> bool:
+        """Count one more; return whether it is full now."""
+        self.used = used = self.used + 1
+        if used > self.most:  # noqa: PLR1730 -- max() takes three times as long
+            self.most = used
+        return used >= self._limit
 
     def leave(self) -> bool:
         """Count one less; return whether it was full before."""
-        was_full = self.is_full()
-        self.used -= 1
-        return was_full
+        used = self.used
+        self.used = used - 1
+        return used >= self._limit
 
 
 class Hall:
@@ -138,7 +142,7 @@ class Listener:
 
     Args:
         service: What its sessions share.
-        sock: Listening and non-blocking; the listener's from here on.
+        sock: Listening; the listener's from here on.
         room: Of its frontend.
         hall: Of the process.
     """
@@ -154,7 +158,7 @@ class Listener:
         "sock",
     )
 
-    def __init__(self, service: Service, sock: socket.socket, room: Room, hall: Hall) -> None:
+    def __init__(self, service: Service, sock: Door, room: Room, hall: Hall) -> None:
         self.sock = sock
         self.port: int = sock.getsockname()[1]
         self._service = service
@@ -179,25 +183,23 @@ class Listener:
     def on_events(self, events: int) -> None:
         """Accept one client."""
         try:
-            sock, address = self.sock.accept()
+            sock, address = self.sock.admit()
         except BlockingIOError:
             return
         except OSError as error:
             if error.errno not in _PASSING:
                 self._hall.rest(str(error))
             return
-        sock.setblocking(False)
         if not _INHERITS:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = address[0]
         client = Client(host, self._make_packed(host), self.port)
-        self._room.enter()
-        self._hall.room.enter()
+        is_full = self._room.enter()
+        if self._hall.room.enter() or is_full:
+            self._hall.look()
         self._opening = session = Session(self._service, sock, client)
         session.open()
         self._opening = None
-        if self._room.is_full() or self._hall.room.is_full():
-            self._hall.look()
 
     def on_crash(self, error: Exception) -> None:
         """End the session that was being opened; the listener goes on."""
@@ -240,7 +242,7 @@ class Entrance:
             ConnectError: A port cannot be listened on.
         """
         frontend = self.frontend
-        socks: list[socket.socket] = []
+        socks: list[Door] = []
         try:
             for bind in frontend.binds:
                 subject = f"frontend {frontend.name}, bind {bind}"
@@ -270,7 +272,7 @@ class Entrance:
         return [listener.sock.getsockname()[:2] for listener in self._listeners]
 
 
-def listen(bind: Bind, keepalive: Keepalive | None, subject: str) -> list[socket.socket]:
+def listen(bind: Bind, keepalive: Keepalive | None, subject: str) -> list[Door]:
     """Return a listening socket for each port of ``bind``, or none of them.
 
     What a client's connection inherits is set here, once.
@@ -278,7 +280,7 @@ def listen(bind: Bind, keepalive: Keepalive | None, subject: str) -> list[socket
     Raises:
         ConnectError: The address is not this machine's, or is in use, or a port may not be bound.
     """
-    socks: list[socket.socket] = []
+    socks: list[Door] = []
     try:
         for port in bind.ports:
             socks.append(_listen(bind, port, keepalive, subject))
@@ -289,11 +291,11 @@ def listen(bind: Bind, keepalive: Keepalive | None, subject: str) -> list[socket
     return socks
 
 
-def _listen(bind: Bind, port: int, keepalive: Keepalive | None, subject: str) -> socket.socket:
+def _listen(bind: Bind, port: int, keepalive: Keepalive | None, subject: str) -> Door:
     target = resolve(bind.host, subject, passive=True)
-    sock: socket.socket | None = None
+    sock: Door | None = None
     try:
-        sock = socket.socket(target.family, socket.SOCK_STREAM)
+        sock = Door(target.family)
         if sys.platform != "win32":
             # There it would let two processes share a port, here it only skips TIME_WAIT.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -304,7 +306,6 @@ def _listen(bind: Bind, port: int, keepalive: Keepalive | None, subject: str) ->
             set_keepalive(sock, keepalive)
         sock.bind(target.address(port))
         sock.listen(_BACKLOG)
-        sock.setblocking(False)
     except OSError as error:
         if sock is not None:
             sock.close()

@@ -10,13 +10,14 @@ import contextlib
 import logging
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from time import monotonic
 from typing import Protocol, TypeVar
 
-from dsbalance.poller import READABLE, Poller, best_poller
+from dsbalance.poller import BOTH, READABLE, Poller, best_poller
+from dsbalance.sockets import Stream
 from dsbalance.timers import Timed, Timers
 
 T = TypeVar("T")
@@ -69,6 +70,7 @@ class Loop:
         "_calls",
         "_closing",
         "_is_stopping",
+        "_poll",
         "_runner",
         "_thread",
         "_waker",
@@ -81,12 +83,13 @@ class Loop:
 
     def __init__(self, poller: Poller | None = None) -> None:
         self.poller = best_poller() if poller is None else poller
+        self._poll = self.poller.poll
         self.timers = Timers()
-        self.now = time.monotonic()
+        self.now = monotonic()
         self._watchers: dict[int, Watcher] = {}
         self._calls: deque[Callable[[], None]] = deque()
         self._again: dict[int, Watcher] = {}
-        self._closing: list[socket.socket] = []
+        self._closing: list[Stream] = []
         self._is_stopping = False
         # The thread whose calls need no detour; None before the loop runs and after it ended.
         self._thread: threading.Thread | None = None
@@ -101,39 +104,43 @@ class Loop:
         """What a byte may be written to, without blocking, to end the poller's wait."""
         return self._waking.fileno()
 
-    def watch_stream(self, sock: socket.socket, watcher: Watcher) -> None:
-        """Tell ``watcher`` of everything that happens to a non-blocking connection."""
+    def watch_stream(self, sock: Stream, watcher: Watcher, events: int = BOTH) -> None:
+        """Tell ``watcher`` of everything that happens to a non-blocking connection.
+
+        It may be one that is being made. ``events``: what it waits for at first, BOTH or READABLE.
+        """
         fd = sock.fileno()
-        self.poller.add_stream(fd)
+        self.poller.add_stream(fd, events)
         self._watchers[fd] = watcher
 
-    def watch_listener(self, sock: socket.socket, watcher: Watcher) -> None:
+    def watch_listener(self, sock: Stream, watcher: Watcher) -> None:
         """Tell ``watcher`` as long as ``sock`` has something to take."""
         fd = sock.fileno()
         self.poller.add_listener(fd)
         self._watchers[fd] = watcher
 
-    def hand_over(self, sock: socket.socket, watcher: Watcher) -> None:
+    def hand_over(self, sock: Stream, watcher: Watcher) -> None:
         """Let another watcher have a descriptor that is watched already."""
         self._watchers[sock.fileno()] = watcher
 
-    def unwatch(self, sock: socket.socket) -> None:
+    def unwatch(self, sock: Stream) -> None:
         """Forget a descriptor, and leave it open. Nothing happens if it is not watched."""
         fd = sock.fileno()
         if self._watchers.pop(fd, None) is not None:
             self.poller.remove(fd)
 
-    def close(self, sock: socket.socket) -> None:
+    def close(self, sock: Stream) -> None:
         """Forget a descriptor at once and close it at the end of this turn.
 
         Not now: events of this turn may still name its number, and must not reach a new owner.
         """
         fd = sock.fileno()
-        if self._watchers.pop(fd, None) is not None:
-            self.poller.closing(fd)
+        # epoll forgets what is closed by itself, and two calls a session are saved (epoll(7), Q6).
+        if self._watchers.pop(fd, None) is not None and not self.poller.is_edge:
+            self.poller.remove(fd)
         self._closing.append(sock)
 
-    def again(self, sock: socket.socket) -> None:
+    def again(self, sock: Stream) -> None:
         """Tell the watcher of ``sock`` in the next turn that it can read: it has more to do."""
         fd = sock.fileno()
         self._again[fd] = self._watchers[fd]
@@ -207,6 +214,7 @@ class Loop:
             at_end: Called when the loop ends, also by an interrupt, before it frees anything.
         """
         self._thread = threading.current_thread()
+        self.now = monotonic()
         try:
             while not self._is_stopping:
                 self._turn()
@@ -230,10 +238,11 @@ class Loop:
         self._is_stopping = True
 
     def _turn(self) -> None:
-        idle = not (self._again or self._calls)
-        timeout = self.timers.wait(time.monotonic()) if idle else 0.0
-        ready = self.poller.poll(timeout)
-        self.now = now = time.monotonic()
+        # By the clock of the last turn: what is due may wait for as long as that turn took.
+        then = self.now
+        timeout = 0.0 if self._again or self._calls else self.timers.wait(then)
+        ready = self._poll(timeout)
+        self.now = now = monotonic()
         watchers = self._watchers
         if self._again:
             # Once a turn, and not if the number has another owner by now.
@@ -253,16 +262,20 @@ class Loop:
                     _end(watcher, error)
             elif fd == self._waker.fileno():
                 self._waker.recv(4096)
-        for timed in self.timers.take(now):
-            try:
-                timed.on_due(now)
-            except Exception as error:  # noqa: BLE001 - as above
-                _end(timed, error)
+        if timeout is not None and now - then >= timeout:
+            self._tell_due(now)
         if self._calls:
             # Those that are called meanwhile wait for the next turn: traffic comes first.
             self._answer(len(self._calls))
         if self._closing:
             self._close_doomed()
+
+    def _tell_due(self, now: float) -> None:
+        for timed in self.timers.take(now):
+            try:
+                timed.on_due(now)
+            except Exception as error:  # noqa: BLE001 - as in _turn
+                _end(timed, error)
 
     def _answer(self, count: int) -> None:
         for _ in range(count):

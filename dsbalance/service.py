@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ class Service:
         counters: What happened.
         silence: The limit of silence while both directions are open, and whose it is.
         silence_half_closed: The same once one has ended.
+        shortened: That limit, if it may end a session earlier than the other one.
         timeout_connect: Of one attempt, seconds; None: the system's.
         timeout_queue: Of waiting for a place, seconds; None: for ever.
         keepalive: Towards the servers.
@@ -45,6 +47,7 @@ class Service:
         "on_left",
         "pool",
         "sessions",
+        "shortened",
         "silence",
         "silence_half_closed",
         "targets",
@@ -75,6 +78,8 @@ class Service:
         self.pool = pool
         self.silence = limits.silence(is_half_closed=False)
         self.silence_half_closed = limits.silence(is_half_closed=True)
+        whole, half = self.silence[0], self.silence_half_closed[0]
+        self.shortened = None if half is None or (whole or math.inf) <= half else half
         self.timeout_connect = timeout_connect
         self.timeout_queue = timeout_queue
         self.keepalive = keepalive

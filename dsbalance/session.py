@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import socket
 from collections.abc import Iterable
+from socket import IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY
 from typing import Any
 
 from dsbalance.balancer import Failure, Placement
@@ -24,12 +24,19 @@ from dsbalance.bridge import Bridge
 from dsbalance.errors import NoServerError
 from dsbalance.loop import Loop
 from dsbalance.policy import Client
-from dsbalance.poller import CLOSING, WRITABLE
+from dsbalance.poller import CLOSING, FAILED, WRITABLE
 from dsbalance.relay import Ending, Phase
 from dsbalance.service import Service
-from dsbalance.sockets import PENDING, STARVED, open_stream, set_keepalive, words
+from dsbalance.sockets import PENDING, STARVED, Stream, open_stream, set_keepalive, words
 
 _log = logging.getLogger("dsbalance.session")
+
+
+# A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
+_QUEUED, _PAUSED, _CONNECTING, _RELAYING, _CLOSED = Phase
+_NORMAL = Ending.NORMAL
+# Tuples, because an Enum hashes in Python: identity finds the first one for nothing.
+_WAITING = (_QUEUED, _PAUSED)
 
 
 class Session:
@@ -60,14 +67,14 @@ class Session:
         "service",
     )
 
-    def __init__(self, service: Service, sock: socket.socket, client: Client) -> None:
+    def __init__(self, service: Service, sock: Stream, client: Client) -> None:
         self.service = service
         self.client = client
         self.client_sock = sock
-        self.server_sock: socket.socket | None = None
+        self.server_sock: Stream | None = None
         self.placement: Placement | None = None
-        self.phase = Phase.QUEUED
-        self.ending = Ending.NORMAL
+        self.phase = _QUEUED
+        self.ending = _NORMAL
         self.opened_at = service.loop.now
         self.due_tick = 0
         self._bridge: Bridge | None = None
@@ -84,7 +91,7 @@ class Session:
             return
         placement.owner = self
         self.placement = placement
-        self.proceed()
+        self._connect(placement)
 
     def proceed(self) -> None:
         """Connect to the server that the placement names, or wait in its queue."""
@@ -92,17 +99,13 @@ class Session:
         if placement is None or self.phase not in _WAITING:
             # It ended, or went elsewhere, between the moment that a place was free and now.
             return
-        if not placement.is_queued:
-            self._connect(placement)
-            return
-        self.phase = Phase.QUEUED
-        self._set_timer(self.service.timeout_queue)
+        self._connect(placement)
 
     def close(self, ending: Ending) -> None:
         """End both connections and free the place, once; later calls do nothing."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
-        self.phase = Phase.CLOSED
+        self.phase = _CLOSED
         self.ending = ending
         service = self.service
         loop = service.loop
@@ -121,7 +124,9 @@ class Session:
         self._bridge = None
         if self.placement is not None:
             self.placement.owner = None
-            resume(loop, service.balancer.release(self.placement, loop.now))
+            heirs = service.balancer.release(self.placement, loop.now)
+            if heirs:
+                resume(loop, heirs)
         service.on_left(service)
 
     def reroute(self) -> None:
@@ -156,19 +161,22 @@ class Session:
         """See how the attempt to connect went. The loop tells it of the server's socket."""
         sock = self.server_sock
         assert sock is not None
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            self._attempt_failed(_failure(error))
-        elif events & (WRITABLE | CLOSING):
+        # A poller that tells of failures tells of one here; others only say that it is decided.
+        if events & FAILED or not self.service.loop.poller.is_edge:
+            error = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            if error:
+                self._attempt_failed(_failure(error))
+                return
+        if events & (WRITABLE | CLOSING):
             self._connected(events)
 
     def on_due(self, now: float) -> None:
         """Act on the phase's deadline, unless there was activity since it was set."""
         if self._bridge is not None:
             self._bridge.on_due(now)
-        elif self.phase is Phase.CONNECTING:
+        elif self.phase is _CONNECTING:
             self._attempt_failed(Failure.TIMEOUT)
-        elif self.phase is Phase.PAUSED:
+        elif self.phase is _PAUSED:
             self.proceed()
         else:
             self.close(Ending.QUEUE_TIMEOUT)
@@ -200,7 +208,7 @@ class Session:
                 return
             if not self._retry(cause):
                 return
-        self.phase = Phase.QUEUED
+        self.phase = _QUEUED
         self._set_timer(self.service.timeout_queue)
 
     def _attempt(self, placement: Placement) -> Failure | None:
@@ -214,7 +222,7 @@ class Session:
         except OSError as error:
             return _lacking(error.errno or errno.EMFILE)
         self.server_sock = sock
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if service.keepalive is not None:
             set_keepalive(sock, service.keepalive)
         port = self.client.port if server.port is None else server.port
@@ -222,7 +230,7 @@ class Session:
         if code not in PENDING:
             self._drop_server()
             return _lacking(code) if code in STARVED else _failure(code)
-        self.phase = Phase.CONNECTING
+        self.phase = _CONNECTING
         service.loop.watch_stream(sock, self)
         self._set_timer(service.timeout_connect)
         return None
@@ -244,7 +252,7 @@ class Session:
             return False
         resume(service.loop, retry.admitted)
         if retry.delay:
-            self.phase = Phase.PAUSED
+            self.phase = _PAUSED
             self._set_timer(retry.delay)
             return False
         return True
@@ -259,38 +267,40 @@ class Session:
         loop = service.loop
         assert self.placement is not None
         assert self.server_sock is not None
-        self.phase = Phase.RELAYING
+        self.phase = _RELAYING
         service.balancer.connected(self.placement, loop.now)
         self._bridge = bridge = Bridge(self, service, self.client_sock, self.server_sock)
         limit = service.silence[0]
-        if limit is None or not loop.timers.is_before(self, loop.now + limit):
-            self._set_timer(limit)
+        if limit is None:
+            loop.timers.cancel(self)
+        else:
+            # An attempt has mostly less time than a session: then its timer looks in time.
+            loop.timers.bring_forward(self, loop.now + limit, loop.now)
         bridge.open(events)
 
     def _account(self, bridge: Bridge) -> None:
         """Count what went to and fro, and who broke it off."""
-        taken, given = bridge.up.moved, bridge.down.moved
         assert self.placement is not None
         assert self.placement.server is not None
-        for counters in (self.service.counters, self.placement.server.counters):
-            counters.bytes_in += taken
-            counters.bytes_out += given
+        taken, given = bridge.up.moved, bridge.down.moved
+        frontend, server = self.service.counters, self.placement.server.counters
+        frontend.bytes_in += taken
+        frontend.bytes_out += given
+        server.bytes_in += taken
+        server.bytes_out += given
         if self.ending in _BY_CLIENT:
-            self.placement.server.counters.client_aborts += 1
+            server.client_aborts += 1
         elif self.ending in _BY_SERVER:
-            self.placement.server.counters.server_aborts += 1
+            server.server_aborts += 1
 
     def _set_timer(self, timeout: float | None) -> None:
-        timers = self.service.loop.timers
+        loop = self.service.loop
         if timeout is None:
-            timers.cancel(self)
+            loop.timers.cancel(self)
         else:
-            now = self.service.loop.now
-            timers.set(self, now + timeout, now)
+            loop.timers.set(self, loop.now + timeout, loop.now)
 
 
-# Tuples, because an Enum hashes in Python: identity finds the first one for nothing.
-_WAITING = (Phase.QUEUED, Phase.PAUSED)
 _BY_CLIENT = (Ending.CLIENT_RESET, Ending.CLIENT_TIMEOUT)
 _BY_SERVER = (Ending.SERVER_RESET, Ending.SERVER_TIMEOUT)
 _GAVE_UP = {

@@ -17,11 +17,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket
 import sys
 from collections.abc import Callable
 
 from dsbalance.relay import Flow, Progress
+from dsbalance.sockets import Stream
 
 try:
     import fcntl
@@ -40,6 +40,10 @@ PIPE_SIZE = 1024 * 1024
 MAX_PIPES = 64
 
 _HAS_SPLICE = hasattr(os, "splice") and hasattr(os, "pipe2")
+
+
+# A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
+_DRAINED, _BLOCKED, _MORE, _ENDED, _RESET, _REFUSED = Progress
 
 
 class Pipe:
@@ -129,9 +133,7 @@ class Channel:
         "state",
     )
 
-    def __init__(
-        self, source: socket.socket, sink: socket.socket, buffer: memoryview, pool: PipePool
-    ) -> None:
+    def __init__(self, source: Stream, sink: Stream, buffer: memoryview, pool: PipePool) -> None:
         self.source = source
         self.sink = sink
         self.state = Flow.OPEN
@@ -144,18 +146,50 @@ class Channel:
         self._pipe: Pipe | None = None
         self._filled = 0
 
-    def pump(self) -> Progress:
+    def pump(self) -> Progress:  # noqa: C901, PLR0911, PLR0912 - one call a wake-up, not two
         """Move what can be moved now.
 
         Everything that the source sent is written before ENDED or RESET is returned.
         """
         if self.is_blocked:
             progress = self._flush()
-            if progress is not Progress.DRAINED:
+            if progress is not _DRAINED:
                 return progress
         if self._filled >= _STREAM_AFTER and self._borrow():
             return self._splice()
-        return self._copy()
+        buffer = self._buffer
+        rounds = _ROUNDS
+        while rounds:
+            try:
+                count = self.source.recv_into(buffer)
+            except BlockingIOError:
+                return _DRAINED
+            except OSError:
+                return _RESET
+            if not count:
+                return _ENDED
+            self.moved += count
+            try:
+                sent = self.sink.send(buffer[:count])
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                return _REFUSED
+            if sent < count:
+                self._kept = bytes(buffer[sent:count])
+                self.is_blocked = True
+                return _BLOCKED
+            if count < BUFFER_SIZE:
+                self._filled = 0
+                if not self.is_closing:
+                    # It has drained the source: the next byte brings an event of its own.
+                    return _DRAINED
+            else:
+                self._filled += 1
+                if self._filled >= _STREAM_AFTER and self._borrow():
+                    return self._splice()
+            rounds -= 1
+        return _MORE
 
     def drop(self) -> None:
         """Forget what is kept and give the pipe back."""
@@ -164,42 +198,6 @@ class Channel:
         if self._pipe is not None:
             self._pool.give(self._pipe)
             self._pipe = None
-
-    def _copy(self) -> Progress:
-        buffer = self._buffer
-        size = len(buffer)
-        recv_into = self.source.recv_into
-        send = self.sink.send
-        for _ in range(_ROUNDS):
-            try:
-                count = recv_into(buffer)
-            except BlockingIOError:
-                return Progress.DRAINED
-            except OSError:
-                return Progress.RESET
-            if not count:
-                return Progress.ENDED
-            self.moved += count
-            try:
-                sent = send(buffer[:count])
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                return Progress.REFUSED
-            if sent < count:
-                self._kept = bytes(buffer[sent:count])
-                self.is_blocked = True
-                return Progress.BLOCKED
-            if count < size:
-                self._filled = 0
-                if not self.is_closing:
-                    # It has drained the source: the next byte brings an event of its own.
-                    return Progress.DRAINED
-            else:
-                self._filled += 1
-                if self._filled >= _STREAM_AFTER and self._borrow():
-                    return self._splice()
-        return Progress.MORE
 
     def _splice(self) -> Progress:
         pipe = self._pipe
@@ -214,27 +212,27 @@ class Channel:
             except OSError as error:
                 if error.errno in _NO_SPLICE:
                     self._unlearn()
-                    return self._copy()
-                return Progress.RESET
+                    return self.pump()
+                return _RESET
             if not count:
                 # The end, or an urgent byte in the way: recv knows which.
                 self.drop()
                 self._filled = 0
-                return self._copy()
+                return self.pump()
             taken += count
             self.moved += count
             pipe.held = count
             progress = self._flush_pipe(pipe)
-            if progress is not Progress.DRAINED:
+            if progress is not _DRAINED:
                 return progress
-        return Progress.MORE
+        return _MORE
 
     def _pause(self, taken: int) -> Progress:
         """The source is drained: return the pipe, and copy next time if it is a stream no more."""
         self.drop()
         if taken < len(self._buffer):
             self._filled = 0
-        return Progress.DRAINED
+        return _DRAINED
 
     def _flush(self) -> Progress:
         """Write what is kept; DRAINED: nothing is left of it."""
@@ -243,15 +241,15 @@ class Channel:
         try:
             sent = self.sink.send(self._kept)
         except BlockingIOError:
-            return Progress.BLOCKED
+            return _BLOCKED
         except OSError:
-            return Progress.REFUSED
+            return _REFUSED
         if sent < len(self._kept):
             self._kept = self._kept[sent:]
-            return Progress.BLOCKED
+            return _BLOCKED
         self._kept = b""
         self.is_blocked = False
-        return Progress.DRAINED
+        return _DRAINED
 
     def _flush_pipe(self, pipe: Pipe) -> Progress:
         sink = self.sink.fileno()
@@ -260,11 +258,11 @@ class Channel:
                 pipe.held -= os.splice(pipe.reader, sink, pipe.held, flags=_SPLICE_FLAGS)
             except BlockingIOError:
                 self.is_blocked = True
-                return Progress.BLOCKED
+                return _BLOCKED
             except OSError:
-                return Progress.REFUSED
+                return _REFUSED
         self.is_blocked = False
-        return Progress.DRAINED
+        return _DRAINED
 
     def _borrow(self) -> bool:
         if self._pipe is None:

@@ -205,7 +205,6 @@ class StickTable:
         "_census",
         "_ranking",
         "_shards",
-        "_spread",
         "_ttl",
         "accepts_ipv6",
         "nopurge",
@@ -233,7 +232,6 @@ class StickTable:
         self._ranking = _Ranking(math.ceil(size / _SHARD_SIZE))
         self._census = _Census()
         self._shards = self._ranking.shards
-        self._spread = len(self._shards)
 
     def __len__(self) -> int:
         """Return the number of entries, with those that expired and have not been removed yet."""
@@ -276,7 +274,7 @@ class StickTable:
 
     def match(self, key: bytes, now: float) -> str | None:
         """Return the server of ``key`` and start its TTL again; None if there is no live entry."""
-        shard = self._shards[hash(key) % self._spread]
+        shard = self._shards[hash(key) % len(self._shards)]
         idle = shard.idle
         # Out and in again is what moves it to the end of the order.
         entry = idle.pop(key, None)
@@ -323,11 +321,8 @@ class StickTable:
     def hold(self, key: bytes) -> bool:
         """Count a session that uses the entry, which neither expires nor gives way from now on.
 
-        It has no clock: call it with the :meth:`store` or :meth:`match` that gave the entry, since
-        it would keep an entry that expired meanwhile and is not removed yet.
-
-        Returns:
-            False if there is no entry. Nothing is held then, and nothing is to be released.
+        It has no clock: call it with the :meth:`store` or :meth:`match` that gave the entry.
+        False: there is no entry. Nothing is held then, and nothing is to be released.
         """
         shard = self._shard(key)
         entry = shard.idle.pop(key, None)
@@ -338,20 +333,29 @@ class StickTable:
         shard.uses[key] = shard.uses.get(key, 0) + 1
         return True
 
-    def release(self, key: bytes, now: float) -> None:
-        """Undo one :meth:`hold`; with the last one the TTL starts again.
+    def keep(self, key: bytes, server: str, now: float) -> bool:
+        """Do as :meth:`store` and :meth:`hold`: one step for who comes back to the same server."""
+        shard = self._shards[hash(key) % len(self._shards)]
+        entry = shard.idle.get(key)
+        if entry is not None and self._census.names[entry.imag] == server:
+            del shard.idle[key]
+            shard.busy[key] = server
+            shard.uses[key] = 1
+            return True
+        return self.store(key, server, now) and self.hold(key)
 
-        Raises:
-            KeyError: Nothing holds ``key``.
-        """
-        shard = self._shard(key)
+    def release(self, key: bytes, now: float) -> None:
+        """Undo one :meth:`hold`, or raise KeyError; with the last one the TTL starts again."""
+        shard = self._shards[hash(key) % len(self._shards)]
         uses = shard.uses.pop(key)
         if uses > 1:
             shard.uses[key] = uses - 1
         elif key in shard.busy:
             number = self._census.numbers[shard.busy.pop(key)]
             self._ranking.append(shard, key, complex(now, number))
-        self.sweep(now, _SWEEP)
+        heap = self._ranking.heap
+        if heap and heap[0][0] <= now - self._ttl:
+            self.sweep(now, _SWEEP)
 
     def remove(self, key: bytes) -> bool:
         """Remove the entry of ``key``, even one in use, and return whether there was one.
@@ -373,10 +377,7 @@ class StickTable:
         return sum(map(self.remove, keys))
 
     def sweep(self, now: float, limit: int = 100) -> int:
-        """Remove up to ``limit`` expired entries and return how many; for a timer.
-
-        Without it they leave a few with each store and release, and count in ``len`` until then.
-        """
+        """Remove up to ``limit`` expired entries and return how many; a few leave without it."""
         heap = self._ranking.heap
         removed = 0
         for _ in range(limit):
@@ -386,10 +387,9 @@ class StickTable:
         return removed
 
     def entries(self, now: float) -> Iterator[Entry]:
-        """Yield the live entries.
+        """Yield the live entries, in slices of bounded work.
 
-        A shard at a time, so that a large table can be written out in slices. It may change
-        meanwhile: whatever is in it all the time is yielded exactly once.
+        What is in the table all the time is yielded exactly once, whatever else changes.
         """
         expired = now - self._ttl
         for shard in self._shards:
@@ -444,7 +444,7 @@ class StickTable:
         return len(chosen)
 
     def _shard(self, key: bytes) -> _Shard:
-        return self._shards[hash(key) % self._spread]
+        return self._shards[hash(key) % len(self._shards)]
 
     def _insert(self, key: bytes, server: str, touched: float) -> None:
         """Add an entry where it belongs: in use if sessions hold its key, else idle."""

@@ -68,18 +68,21 @@ class Timers:
                 bucket.clear()
         owner.due_tick = 0
 
-    def is_before(self, owner: Timed, deadline: float) -> bool:
-        """Return whether the owner is going to look no later than at ``deadline``."""
-        return 0 < owner.due_tick <= int(deadline * _TICKS) + 1
+    def bring_forward(self, owner: Timed, deadline: float, now: float) -> None:
+        """As :meth:`set`, but an earlier deadline stays: the owner is going to look in time."""
+        if not 0 < owner.due_tick <= int(deadline * _TICKS) + 1:
+            self.set(owner, deadline, now)
 
     def wait(self, now: float) -> float | None:
         """Return the seconds until somebody is due, 0.0 if somebody is, None if nobody ever is."""
-        while self._ticks:
-            tick = self._ticks[0]
-            if self._buckets[tick]:
-                return max(0.0, tick / _TICKS - now)
-            heapq.heappop(self._ticks)
-            del self._buckets[tick]
+        ticks, buckets = self._ticks, self._buckets
+        while ticks:
+            tick = ticks[0]
+            if buckets[tick]:
+                left = tick / _TICKS - now
+                return left if left > 0.0 else 0.0
+            heapq.heappop(ticks)
+            del buckets[tick]
         return None
 
     def take(self, now: float) -> Iterable[Timed]:

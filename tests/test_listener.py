@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from actors import Greeter, connect, front, greeted_by, one_backend, until
 from dsbalance import Bind, Config, ConnectError, Frontend, Keepalive, Proxy, Server
 from dsbalance.listener import Room, listen
 from dsbalance.poller import EpollPoller, Poller, SelectorPoller
+from dsbalance.sockets import Door, Stream
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_every_port_of_a_range_is_listened_on() -> None:
         sock.close()
 
 
-def _listen_range(count: int) -> list[socket.socket]:
+def _listen_range(count: int) -> list[Door]:
     for first in range(20_000 + os.getpid() % 10_000, 60_000, count):
         try:
             bind = Bind(host="127.0.0.1", port=first, last_port=first + count - 1)
@@ -132,16 +134,16 @@ def test_errors_of_one_client_do_not_end_accepting(
 ) -> None:
     codes = [errno.ECONNABORTED, errno.EPROTO, errno.EINTR, errno.EAGAIN, errno.ENETDOWN]
     failures = [OSError(code, os.strerror(code)) for code in codes]
-    accept = socket.socket.accept
+    admit = Door.admit
 
-    def failing(sock: socket.socket) -> tuple[socket.socket, object]:
-        if failures and sock.getsockname()[1] == address[1]:
+    def failing(door: Door) -> tuple[Stream, tuple[Any, ...]]:
+        if failures and door.getsockname()[1] == address[1]:
             raise failures.pop()
-        return accept(sock)
+        return admit(door)
 
     with Proxy(config(greeter), poller=poller) as proxy:
         address = front(proxy)
-        monkeypatch.setattr(socket.socket, "accept", failing)
+        monkeypatch.setattr(Door, "admit", failing)
         assert greeted_by(address) == "a"
     assert not failures
 
@@ -153,16 +155,16 @@ def test_accepting_rests_without_descriptors_and_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     failures = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))]
-    accept = socket.socket.accept
+    admit = Door.admit
 
-    def failing(sock: socket.socket) -> tuple[socket.socket, object]:
-        if failures and sock.getsockname()[1] == address[1]:
+    def failing(door: Door) -> tuple[Stream, tuple[Any, ...]]:
+        if failures and door.getsockname()[1] == address[1]:
             raise failures.pop()
-        return accept(sock)
+        return admit(door)
 
     with Proxy(config(greeter), poller=poller) as proxy:
         address = front(proxy)
-        monkeypatch.setattr(socket.socket, "accept", failing)
+        monkeypatch.setattr(Door, "admit", failing)
         assert greeted_by(address) == "a"
     assert "accepting rests for 0.1 s" in caplog.text
 

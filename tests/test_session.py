@@ -20,7 +20,7 @@ from dsbalance import (
     Table,
 )
 from dsbalance.poller import EpollPoller, SelectorPoller
-from dsbalance.sockets import open_stream
+from dsbalance.sockets import Stream, open_stream
 
 
 def test_a_server_that_refuses_is_left_within_the_same_connection(
@@ -184,7 +184,7 @@ def test_without_a_descriptor_for_the_server_the_client_is_closed_and_the_next_o
 ) -> None:
     failures = [OSError(error, os.strerror(error))]
 
-    def failing(family: socket.AddressFamily) -> socket.socket:
+    def failing(family: socket.AddressFamily) -> Stream:
         if failures:
             raise failures.pop()
         return open_stream(family)

@@ -5,22 +5,41 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from contextlib import closing
 
 import pytest
 
 from actors import tcp_pair
 from dsbalance import Keepalive
-from dsbalance.sockets import open_stream, set_keepalive, set_reset, shut, unsent, words
+from dsbalance.sockets import Door, open_stream, set_keepalive, set_reset, shut, unsent, words
 
 
 def test_a_stream_is_born_non_blocking() -> None:
-    with open_stream(socket.AF_INET) as sock:
+    with closing(open_stream(socket.AF_INET)) as sock:
         assert not sock.getblocking()
         assert sock.type == socket.SOCK_STREAM
 
 
+@pytest.mark.parametrize(
+    ("family", "host"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
+)
+def test_a_door_gives_connections_ready_for_use(family: socket.AddressFamily, host: str) -> None:
+    with Door(family) as door:
+        door.bind((host, 0))
+        door.listen()
+        with pytest.raises(BlockingIOError):
+            door.admit()
+        with socket.create_connection(door.getsockname()[:2]) as client:
+            # The handshake is over, so its client is there.
+            sock, address = door.admit()
+            with closing(sock):
+                assert not sock.getblocking()
+                assert (sock.family, sock.type, sock.timeout) == (family, socket.SOCK_STREAM, 0.0)
+                assert address[:2] == client.getsockname()[:2]
+
+
 def test_keepalive_sets_the_numbers_that_are_given() -> None:
-    with open_stream(socket.AF_INET) as sock:
+    with closing(open_stream(socket.AF_INET)) as sock:
         before = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
         set_keepalive(sock, Keepalive(idle=61, interval=11))
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

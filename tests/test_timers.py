@@ -89,14 +89,16 @@ class TimersModel(RuleBasedStateMachine):
         return due
 
     @rule(number=st.integers(0, 5), delay=delays)
-    def is_before(self, number: int, delay: float) -> None:
-        answer = self.timers.is_before(self.owners[number], self.now + delay)
-        if number not in self.windows:
-            assert not answer
-        elif answer:
-            assert self.windows[number][0] < Fraction(self.now + delay) + Fraction(1, 32)
-        else:
-            assert self.windows[number][1] > Fraction(self.now + delay)
+    def bring_forward(self, number: int, delay: float) -> None:
+        owner, deadline = self.owners[number], self.now + delay
+        before = owner.due_tick
+        self.timers.bring_forward(owner, deadline, self.now)
+        late = Fraction(1) if delay > 64 else Fraction(1, 32)
+        asked = Fraction(deadline), Fraction(deadline) + late
+        assert Fraction(owner.due_tick, 32) <= asked[1], "it looks too late"
+        assert not 0 < before < owner.due_tick, "an earlier deadline was put off"
+        if owner.due_tick != before:
+            self.windows[number] = asked
 
     @invariant()
     def it_waits_for_the_first(self) -> None:
