@@ -4,35 +4,24 @@ Unit: one megabyte (10^6 bytes) to the server, which echoes it. ``rate`` is MB/s
 Command: ``.venv/bin/python benchmarks/bulk.py``
 """
 
-import argparse
-import socket
-import threading
-
-from rig import compare
+from load import stream
+from rig import Claim, Meter, Sample, alone
+from rivals import Target
 
 
-def work(port: int, args: argparse.Namespace) -> float:
-    size = (args.count or 1000) * 1_000_000
-    block = b"x" * (1 << 20)
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-
-        def send() -> None:
-            left = size
-            while left:
-                left -= sock.send(block[:left])
-            sock.shutdown(socket.SHUT_WR)
-
-        thread = threading.Thread(target=send)
-        thread.start()
-        buffer = memoryview(bytearray(1 << 20))
-        got = 0
-        while count := sock.recv_into(buffer):
-            got += count
-        thread.join()
-    if got != size:
-        raise ValueError(f"{got} bytes came back of {size}")
-    return size / 1e6
+def work(target: Target, count: int) -> Sample:
+    with Meter(target) as meter:
+        stream(target.port, 1, count * 1_000_000)
+    return meter.sample(count)
 
 
 if __name__ == "__main__":
-    compare("bulk", "MB", work)
+    Claim(
+        text="bulk",
+        unit="MB",
+        count=1000,
+        small=10,
+        bars={"relative": (1.0, None), "relative_cpu": (None, 1.0)},
+        work=work,
+        stage=alone,
+    ).run()
