@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import socket
 import threading
 from collections import deque
@@ -238,10 +239,10 @@ class Loop:
         self._is_stopping = True
 
     def _turn(self) -> None:
+        timers = self.timers
         # By the clock of the last turn: what is due may wait for as long as that turn took.
-        then = self.now
-        timeout = 0.0 if self._again or self._calls else self.timers.wait(then)
-        ready = self._poll(timeout)
+        left = 0.0 if self._again or self._calls else timers.due_at - self.now
+        ready = self._poll(None if left == math.inf else left if left > 0.0 else 0.0)
         self.now = now = monotonic()
         watchers = self._watchers
         if self._again:
@@ -262,7 +263,7 @@ class Loop:
                     _end(watcher, error)
             elif fd == self._waker.fileno():
                 self._waker.recv(4096)
-        if timeout is not None and now - then >= timeout:
+        if now >= timers.due_at:
             self._tell_due(now)
         if self._calls:
             # Those that are called meanwhile wait for the next turn: traffic comes first.

@@ -6,7 +6,8 @@ Activity is not told here: whoever is due looks at when it was last active, and 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from typing import Protocol
 
 # Deadlines are kept to a 32nd of a second while they are near and to a second when they are far:
@@ -36,11 +37,16 @@ class Timers:
     A deadline is never early and at most a 32nd of a second late, a second if it was set more
     than a minute ahead. Activity is not told here: whoever is due looks at when it was last active,
     and sets itself again.
+
+    Attributes:
+        due_at: When to call :meth:`take` next; math.inf: never. It may turn out that nobody is due,
+            because all who would have been have cancelled.
     """
 
-    __slots__ = ("_buckets", "_ticks")
+    __slots__ = ("_buckets", "_ticks", "due_at")
 
     def __init__(self) -> None:
+        self.due_at = math.inf
         self._buckets: dict[int, dict[Timed, None]] = {}
         self._ticks: list[int] = []
 
@@ -55,6 +61,7 @@ class Timers:
         if bucket is None:
             bucket = self._buckets[tick] = {}
             heapq.heappush(self._ticks, tick)
+            self.due_at = self._ticks[0] / _TICKS
         bucket[owner] = None
         owner.due_tick = tick
 
@@ -73,30 +80,17 @@ class Timers:
         if not 0 < owner.due_tick <= int(deadline * _TICKS) + 1:
             self.set(owner, deadline, now)
 
-    def wait(self, now: float) -> float | None:
-        """Return the seconds until somebody is due, 0.0 if somebody is, None if nobody ever is."""
-        ticks, buckets = self._ticks, self._buckets
-        while ticks:
-            tick = ticks[0]
-            if buckets[tick]:
-                left = tick / _TICKS - now
-                return left if left > 0.0 else 0.0
-            heapq.heappop(ticks)
-            del buckets[tick]
-        return None
-
-    def take(self, now: float) -> Iterable[Timed]:
-        """Return those who are due, one by one, without their deadlines.
+    def take(self, now: float) -> Iterator[Timed]:
+        """Yield those who are due, one by one, without their deadlines.
 
         Until its turn comes, each of them may still be cancelled or set again by another.
         """
         limit = now * _TICKS
-        return self._due(limit) if self._ticks and self._ticks[0] <= limit else ()
-
-    def _due(self, limit: float) -> Iterator[Timed]:
+        ticks, buckets = self._ticks, self._buckets
         due: list[Timed] = []
-        while self._ticks and self._ticks[0] <= limit:
-            due.extend(self._buckets.pop(heapq.heappop(self._ticks)))
+        while ticks and (ticks[0] <= limit or not buckets[ticks[0]]):
+            due.extend(buckets.pop(heapq.heappop(ticks)))
+        self.due_at = ticks[0] / _TICKS if ticks else math.inf
         for owner in due:
             owner.due_tick = _DUE
         for owner in due:

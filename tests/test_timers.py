@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from hypothesis import given
@@ -74,10 +75,12 @@ class TimersModel(RuleBasedStateMachine):
     @precondition(lambda self: self.windows)
     @rule()
     def wait_and_take(self) -> None:
-        wait = self.timers.wait(self.now)
-        assert wait is not None
-        self.now += wait
-        assert self._take(), "it waited, and nobody was due"
+        # Once for those who have cancelled, once for who is left.
+        for _ in range(2):
+            self.now = max(self.now, self.timers.due_at)
+            if self._take():
+                return
+        raise AssertionError("it waited twice, and nobody was due")
 
     def _take(self) -> list[int]:
         due = [self.owners.index(owner) for owner in self.timers.take(self.now)]  # type: ignore[arg-type]
@@ -103,11 +106,8 @@ class TimersModel(RuleBasedStateMachine):
     @invariant()
     def it_waits_for_the_first(self) -> None:
         check_timers(self.timers)
-        wait = self.timers.wait(self.now)
-        assert (wait is None) is (not self.windows)
-        if wait is not None:
-            first = min(latest for _, latest in self.windows.values())
-            assert Fraction(self.now) + Fraction(wait) <= max(first, Fraction(self.now))
+        if self.windows:
+            assert Fraction(self.timers.due_at) <= min(last for _, last in self.windows.values())
 
     @invariant()
     def an_owner_knows_whether_it_has_a_deadline(self) -> None:
@@ -123,7 +123,7 @@ def test_whoever_is_due_may_be_set_again_at_once() -> None:
     for now in (10.0, 20.0, 30.0):
         timers.set(owner, now - 1, now - 2)
         assert list(timers.take(now)) == [owner]
-    assert timers.wait(30.0) is None
+    assert timers.due_at == math.inf
 
 
 def test_setting_again_replaces_the_deadline_even_by_an_earlier_one() -> None:
@@ -134,17 +134,20 @@ def test_setting_again_replaces_the_deadline_even_by_an_earlier_one() -> None:
     assert list(timers.take(60.0)) == []
 
 
-def test_nobody_waits_for_a_cancelled_deadline() -> None:
-    timers, first, second = Timers(), Owner(), Owner()
-    timers.set(first, 5.0, 0.0)
-    timers.set(second, 50.0, 0.0)
-    timers.cancel(first)
-    timers.cancel(first)
-    wait = timers.wait(0.0)
-    assert wait is not None
-    assert wait >= 50.0
-    timers.cancel(second)
-    assert timers.wait(0.0) is None
+def test_those_who_have_cancelled_are_waited_for_once() -> None:
+    timers, left = Timers(), Owner()
+    owners = [Owner() for _ in range(100)]
+    for seconds, owner in enumerate(owners):
+        timers.set(owner, 5.0 + seconds / 10, 0.0)
+        timers.cancel(owner)
+        timers.cancel(owner)
+    timers.set(left, 50.0, 0.0)
+    assert timers.due_at < 6.0
+    assert list(timers.take(timers.due_at)) == []
+    assert timers.due_at >= 50.0
+    timers.cancel(left)
+    assert list(timers.take(timers.due_at)) == []
+    assert timers.due_at == math.inf
 
 
 @given(st.lists(st.floats(0.0, 3600.0), min_size=1, max_size=200))
