@@ -133,6 +133,6 @@ class Gate:
         return self.is_up is not was_up
 
     def _check(self) -> None:
-        """Assert the invariants."""
+        """Assert the invariants. O(1)."""
         assert 0 <= self._health <= self._full, self._health
         assert self.is_up is self.text.startswith("UP"), self.text

@@ -120,6 +120,15 @@ def next_step(own: Flow, other: Flow, event: Progress) -> tuple[Flow, Step]:
     return _STEPS[own, other, event]
 
 
+def _check(up: Flow, down: Flow) -> None:
+    """Assert that a session that goes on in these states can end, whatever comes next. O(1)."""
+    assert Flow.OPEN in (up, down), "nobody is left who could end it"
+    for own, other in ((up, down), (down, up)):
+        # What is not read any more can only turn out to have been reset.
+        events = list(Progress)[-3:] if own is Flow.OPEN else [Progress.RESET]
+        assert all((own, other, event) in _STEPS for event in events), (own, other)
+
+
 class Side(enum.Enum):
     """One end of a session."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import models
 from dsbalance.errors import ConfigError
 from dsbalance.gate import Gate
 from dsbalance.model import Check
@@ -26,64 +25,29 @@ OBSERVED = [
     (3, 1, "-+++-", "DOWN|DOWN 1/3|DOWN 2/3|UP|DOWN"),
 ]
 
+PACES = Check(interval=2.0, fast_interval=0.5, down_interval=7.0)
+PACE_OF = {"inter": 2.0, "fastinter": 0.5, "downinter": 7.0}
+
 counts = st.integers(1, 4)
 events = st.sampled_from(["passed", "failed"] * 4 + ["set_up", "set_down", "reset"])
 
 
-@dataclass
-class Model:
-    """A state and the number of results in a row that speak against it."""
-
-    rise: int
-    fall: int
-    is_up: bool = True
-    streak: int = 0
-
-    def __post_init__(self) -> None:
-        self.reset()
-
-    def passed(self) -> None:
-        self._count(agrees=self.is_up, needed=self.rise)
-
-    def failed(self) -> None:
-        self._count(agrees=not self.is_up, needed=self.fall)
-
-    def set_up(self) -> None:
-        self.is_up, self.streak = True, 0
-
-    def set_down(self) -> None:
-        self.is_up, self.streak = False, 0
-
-    def reset(self) -> None:
-        self.is_up, self.streak = True, self.fall - 1
-
-    def _count(self, *, agrees: bool, needed: int) -> None:
-        self.streak = 0 if agrees else self.streak + 1
-        if self.streak == needed:
-            self.is_up, self.streak = not self.is_up, 0
-
-    @property
-    def text(self) -> str:
-        if self.is_up:
-            return f"UP {self.fall - self.streak}/{self.fall}" if self.streak else "UP"
-        return f"DOWN {self.streak}/{self.rise}" if self.streak else "DOWN"
-
-
+@pytest.mark.parametrize("kind", [Gate, models.Gate], ids=["gate", "model"])
 @pytest.mark.parametrize(("rise", "fall", "results", "expected"), OBSERVED)
 def test_the_status_follows_the_results_as_in_haproxy(
-    rise: int, fall: int, results: str, expected: str
+    kind: type[Gate | models.Gate], rise: int, fall: int, results: str, expected: str
 ) -> None:
-    gate = Gate(rise, fall)
+    gate = kind(rise, fall)
     seen = []
     for result in results:
-        _ = gate.passed() if result == "+" else gate.failed()
+        gate.passed() if result == "+" else gate.failed()
         seen.append(gate.text)
     assert "|".join(seen) == expected
 
 
 @given(counts, counts, st.lists(events, min_size=20, max_size=40))
 def test_the_counter_equals_results_in_a_row(rise: int, fall: int, steps: list[str]) -> None:
-    gate, model = Gate(rise, fall), Model(rise, fall)
+    gate, model = Gate(rise, fall), models.Gate(rise, fall)
     for step in steps:
         before = model.is_up
         getattr(model, step)()
@@ -93,6 +57,7 @@ def test_the_counter_equals_results_in_a_row(rise: int, fall: int, steps: list[s
         assert gate.text == model.text
         assert gate.is_certain is (model.streak == 0)
         assert gate.health == (rise + fall - 1 - model.streak if model.is_up else model.streak)
+        assert gate.next_interval(PACES) == PACE_OF[model.pace]
 
 
 def test_a_gate_begins_up_and_one_failure_away_from_down() -> None:
@@ -141,8 +106,7 @@ def test_the_pause_depends_on_how_certain_the_state_is(
     gate = Gate(2, 3)
     for result in results:
         _ = gate.passed() if result == "+" else gate.failed()
-    both = Check(interval=2.0, fast_interval=0.5, down_interval=7.0)
-    assert gate.next_interval(both) == special
+    assert gate.next_interval(PACES) == special
     assert gate.next_interval(Check(interval=2.0)) == plain
 
 

@@ -9,24 +9,19 @@ import math
 import os
 import subprocess
 import sys
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from fractions import Fraction
-from functools import partial
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+import models
 from dsbalance import hashring
 from dsbalance.hashring import (
     HashMap,
@@ -36,14 +31,13 @@ from dsbalance.hashring import (
     load_slots,
     source_hash,
 )
+from models import CIRCLE, nobody
 
-CIRCLE = 2**32
 GOLDEN = json.loads(
     (Path(__file__).parent / "data" / "haproxy-balance-source.json").read_text(encoding="utf-8")
 )["scenarios"]
 
 Scenario = dict[str, Any]
-Predicate = Callable[[int], bool]
 
 names = st.text(min_size=1, max_size=8)
 pools = st.dictionaries(names, st.integers(1, 4), min_size=1, max_size=6)
@@ -51,60 +45,6 @@ keys = st.one_of(
     st.integers(0, 2**130), st.text(), st.binary(), st.ip_addresses(v=4), st.ip_addresses(v=6)
 )
 many_keys = st.lists(keys, min_size=1, max_size=30)
-
-
-# The model: the rules as the manual and the observed answers state them, one after the other.
-
-
-def mixed(a: int) -> int:
-    """Jenkins's mix as he published it, every step modulo 2^32, and the multiplication."""
-    a = ((a + 0x7ED55D16) + (a << 12)) % CIRCLE
-    a = ((a ^ 0xC761C23C) ^ (a >> 19)) % CIRCLE
-    a = ((a + 0x165667B1) + (a << 5)) % CIRCLE
-    a = ((a + 0xD3A2646C) ^ (a << 9)) % CIRCLE
-    a = ((a + 0xFD7046C5) + (a << 3)) % CIRCLE
-    a = ((a ^ 0xB55A4F09) ^ (a >> 16)) % CIRCLE
-    return a * 3221225473 % CIRCLE
-
-
-class Model:
-    """A ring of ids, searched from end to end."""
-
-    def __init__(self) -> None:
-        self.weights: dict[int, int] = {}
-        self.nodes: list[tuple[int, int, int]] = []
-
-    def resize(self, number: int, weight: int) -> None:
-        before = self.weights.get(number, 0)
-        self.weights[number] = weight
-        self.nodes = [n for n in self.nodes if n[1] != number or n[2] < 16 * weight]
-        for index in range(16 * before, 16 * weight):
-            self.nodes.append((mixed((number * 4096 + index) % CIRCLE), number, index))
-        self.nodes.sort(key=lambda node: node[0])
-
-    def lookup(self, value: int, skip: Predicate, avoid: Predicate) -> int | None:
-        nodes = [node for node in self.nodes if not skip(node[1])]
-        if not nodes:
-            return None
-        above = next((i for i, node in enumerate(nodes) if node[0] >= value), 0)
-        below = above - 1 if above else len(nodes) - 1
-        down = (value - nodes[below][0]) % CIRCLE
-        up = (nodes[above][0] - value) % CIRCLE
-        chosen = below if down <= up else above
-        wraps = 0
-        while avoid(nodes[chosen][1]):
-            chosen += 1
-            if chosen == len(nodes):
-                wraps += 1
-                chosen = 0
-            if wraps == 2:
-                chosen = len(nodes) - 1
-                break
-        return nodes[chosen][1]
-
-
-def nobody(_: object) -> bool:
-    return False
 
 
 # HAProxy's answers.
@@ -120,7 +60,7 @@ def test_avalanche_has_haproxys_values(value: int, result: int) -> None:
 
 @given(st.integers(0, CIRCLE - 1))
 def test_avalanche_is_jenkins_mix(value: int) -> None:
-    assert avalanche(value) == mixed(value)
+    assert avalanche(value) == models.mixed(value)
 
 
 @pytest.mark.parametrize(
@@ -234,6 +174,26 @@ def test_map_based_picks_are_haproxys(scenario: Scenario) -> None:
         assert table.lookup_hash(source_hash(ip_address(source).packed)) == server, source
 
 
+@pytest.mark.parametrize("scenario", scenarios("consistent", "consistent sdbm", "map-based"))
+def test_the_models_picks_are_haproxys_too(scenario: Scenario) -> None:
+    servers, usable = scenario["servers"], group(scenario)
+    ids = assign_ids([server["id"] for server in servers])
+    numbers = {server["name"]: number for server, number in zip(servers, ids, strict=True)}
+    ring: models.Ring[str] = models.Ring()
+    for name, weight in usable:
+        ring.resize(name, numbers[name], weight)
+    slots = models.map_slots(
+        [weight for _, weight in usable], [server["weight"] for server in servers]
+    )
+    for source, server in scenario["picks"].items():
+        value = models.source_value(ip_address(source).packed)
+        if scenario["hash_type"] == "map-based":
+            assert usable[slots[value % len(slots)]][0] == server, source
+        else:
+            is_mixed = scenario["hash_type"] == "consistent"
+            assert ring.lookup(models.mixed(value) if is_mixed else value) == server, source
+
+
 # The model's answers.
 
 # Ids that are equal modulo 2^20 have the same nodes, which chance would hardly find.
@@ -242,11 +202,19 @@ NUMBERS = [0, 1, 2, 3, 1 + 2**20, 2 + 2**20, 2 + 2**21, 2**31 - 1]
 
 @given(st.dictionaries(st.sampled_from(NUMBERS), st.integers(0, 2)), st.data())
 def test_every_look_up_is_the_models(pool: dict[int, int], data: st.DataObject) -> None:
-    ring, model = HashRing(pool, avalanche=False), Model()
+    ring: HashRing[int] = HashRing(pool, avalanche=False)
+    model: models.Ring[int] = models.Ring()
     for number, weight in pool.items():
-        model.resize(number, weight)
+        model.resize(number, number, weight)
     members = st.sets(st.sampled_from(sorted(pool))) if pool else st.just(set[int]())
     skip, avoid = data.draw(members).__contains__, data.draw(members).__contains__
+    load = {number: data.draw(st.integers(0, 3)) for number in pool}
+    factor = data.draw(st.integers(101, 200))
+    usable = [number for number, weight in pool.items() if weight and not skip(number)]
+    slots = models.load_slots(
+        [pool[number] for number in usable], sum(load[number] for number in usable), factor
+    )
+    full = {number for number, most in zip(usable, slots, strict=True) if load[number] >= most}
     places = data.draw(st.lists(st.integers(0, CIRCLE - 1), max_size=10))
     # On a node, half-way to the next, and beside both, is where a rule can be misread.
     for index in data.draw(st.sets(st.integers(0, len(model.nodes)), max_size=3)):
@@ -254,11 +222,13 @@ def test_every_look_up_is_the_models(pool: dict[int, int], data: st.DataObject) 
             middle = low + (high - low) % CIRCLE // 2
             places += [(place + step) % CIRCLE for place in (low, middle) for step in (-1, 0, 1)]
     for value in places:
-        assert ring.lookup_hash(value) == model.lookup(value, nobody, nobody)
-        assert ring.lookup(value) == model.lookup(value, nobody, nobody)
-        assert ring.lookup(value, skip=skip) == model.lookup(value, skip, nobody)
+        assert ring.lookup_hash(value) == ring.lookup(value) == model.lookup(value)
+        assert ring.lookup(value, skip=skip) == model.lookup(value, skip)
         assert ring.lookup(value, avoid=avoid) == model.lookup(value, nobody, avoid)
         assert ring.lookup(value, skip=skip, avoid=avoid) == model.lookup(value, skip, avoid)
+        assert ring.preference(value) == model.preference(value)
+        bounded = ring.bounded(value, load.__getitem__, factor, skip=skip, avoid=avoid)
+        assert bounded == model.lookup(value, skip, lambda number: number in full or avoid(number))
 
 
 class RingIsTheModel(RuleBasedStateMachine):
@@ -270,7 +240,7 @@ class RingIsTheModel(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ring: HashRing[int] = HashRing()
-        self.model = Model()
+        self.model: models.Ring[int] = models.Ring()
 
     @rule(number=numbers, weight=weights)
     def change(self, number: int, weight: int) -> None:
@@ -278,15 +248,13 @@ class RingIsTheModel(RuleBasedStateMachine):
             assert self.ring.reweight(number, weight) == self.model.weights[number]
         else:
             self.ring.add(number, weight)
-        self.model.resize(number, weight)
+        self.model.resize(number, number, weight)
 
     @rule(number=numbers)
     def remove(self, number: int) -> None:
         if number in self.ring:
-            weight = self.ring.remove(number)
-            assert weight == self.model.weights[number]
-            self.model.resize(number, 0)
-            del self.model.weights[number]
+            assert self.ring.remove(number) == self.model.weights[number]
+            self.model.remove(number)
 
     @invariant()
     def holds(self) -> None:
@@ -504,41 +472,26 @@ def test_weights_are_those_of_one_moment() -> None:
     st.integers(101, 1000),
 )
 def test_slots_are_haproxys(weights: list[int], served: int, factor: int) -> None:
-    whole = 16 * sum(weights)
-    total = math.ceil(Fraction((served + 1) * factor, 100))
-    per, rest = divmod(total, whole)
-    expected, below = [], 0
-    for weight in (16 * weight for weight in weights):
-        share = weight * per + (below + weight) * rest // whole - below * rest // whole
-        expected.append(max(1, share))
-        below += weight
+    expected = models.load_slots(weights, served, factor)
     assert load_slots(weights, served, factor) == expected
     assert sum(expected) > served
 
 
 @given(pools, st.integers(101, 300), st.data())
-def test_bounded_load_goes_upwards_to_the_first_with_room(
+def test_bounded_load_gives_nobody_more_than_its_slots(
     pool: dict[str, int], factor: int, data: st.DataObject
 ) -> None:
     ring = HashRing({**pool, "\N{BULLET} weightless": 0})
     down = data.draw(st.sets(st.sampled_from(sorted(pool))))
-    failed = data.draw(st.sampled_from(sorted(pool)))
-    load = {name: data.draw(st.integers(0, 9)) for name in ring}
     up = {name: weight for name, weight in pool.items() if name not in down}
+    load = {name: data.draw(st.integers(0, 9)) for name in ring}
     for key in data.draw(many_keys):
         served = sum(load[name] for name in up)
         slots = dict(zip(up, load_slots(list(up.values()), served, factor), strict=True))
         chosen = ring.bounded(key, load.__getitem__, factor, skip=down.__contains__)
-        avoid = {name for name in up if load[name] >= slots[name]}
-        assert chosen == ring.lookup(key, skip=down.__contains__, avoid=avoid.__contains__)
-        again = ring.bounded(
-            key, load.__getitem__, factor, skip=down.__contains__, avoid=failed.__eq__
-        )
-        assert again != failed or set(up) <= avoid | {failed}
         if chosen is None:
             assert not up
         else:
-            assert chosen in up
             load[chosen] += 1
             assert load[chosen] <= slots[chosen]
 
@@ -576,7 +529,7 @@ def test_an_address_and_its_integer_are_one_key() -> None:
     for text in ("10.0.0.1", "255.255.255.255", "::1", "2001:db8::7", "::ffff:10.0.0.1"):
         address = ip_address(text)
         assert ring.hash_of(address) == ring.hash_of(int(address))
-        assert ring.hash_of(address) == mixed(source_hash(address.packed))
+        assert ring.hash_of(address) == models.mixed(source_hash(address.packed))
     assert HashRing[int](avalanche=False).hash_of(IPv4Address("10.0.0.1")) == 0x0A000001
 
 
@@ -660,7 +613,10 @@ def test_a_ring_that_cannot_be_made_says_why() -> None:
 # The map.
 
 
-@given(st.lists(st.integers(0, 40), max_size=6), st.lists(st.integers(0, 40), max_size=4))
+few_weights = st.lists(st.integers(0, 40), max_size=6)
+
+
+@given(few_weights, few_weights)
 def test_a_map_has_as_many_slots_for_each_as_its_weight_says(
     weights: list[int], others: list[int]
 ) -> None:
@@ -671,6 +627,15 @@ def test_a_map_has_as_many_slots_for_each_as_its_weight_says(
     found = Counter(table.lookup_hash(value) for value in range(size))
     assert found == shares
     assert table.lookup_hash(size + 1) == table.lookup_hash(1)
+
+
+@given(few_weights, few_weights)
+@example([1, 2], [0])
+def test_every_slot_of_a_map_is_the_models(weights: list[int], all_weights: list[int]) -> None:
+    # The weights of the file need not be those in force.
+    slots = models.map_slots(weights, all_weights or weights)
+    table = HashMap(enumerate(weights), all_weights)
+    assert [table.lookup_hash(value) for value in range(len(slots))] == slots
 
 
 def test_a_common_divisor_makes_a_map_smaller_and_changes_no_answer() -> None:
@@ -695,150 +660,7 @@ def test_a_map_refuses_a_weight_out_of_range() -> None:
         HashMap([("a", 257)])
 
 
-# Threads, processes, and the manual.
-
-
-def interrupted(act: Callable[[], object], between: Callable[[int], object]) -> int:
-    """Run ``act``, and ``between`` before each instruction of the ring's own code.
-
-    So a test sees what another thread could see or do, at every moment and without a race.
-
-    Returns:
-        How many instructions there were; ``between`` is told their number, from 1.
-    """
-    passed = 0
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal passed
-        if frame.f_code.co_filename != hashring.__file__:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            passed += 1
-            between(passed)
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    finally:
-        sys.settrace(before)
-    return passed
-
-
-SMALL, LARGE = {"a": 1, "b": 1}, {"a": 1, "b": 1, "c": 3}
-
-
-@pytest.mark.parametrize("pool", [SMALL, LARGE], ids=["growing", "shrinking"])
-@pytest.mark.parametrize(
-    "look_up",
-    [
-        lambda ring: ring.lookup_hash(0x5C54_BB6F),
-        lambda ring: ring.lookup("client"),
-        lambda ring: ring.lookup("client", skip={"c"}.__contains__),
-        lambda ring: ring.lookup("client", avoid={"c"}.__contains__),
-        lambda ring: ring.preference("client"),
-        lambda ring: ring.bounded("client", {"a": 5, "b": 5, "c": 9}.__getitem__, 125),
-        sorted,
-    ],
-    ids=["hash", "lookup", "skip", "avoid", "preference", "bounded", "iter"],
-)
-def test_a_change_at_any_moment_of_a_look_up_is_seen_whole_or_not_at_all(
-    pool: dict[str, int], look_up: Callable[[HashRing[str]], object]
-) -> None:
-    possible = [look_up(HashRing(SMALL)), look_up(HashRing(LARGE))]
-    untouched = HashRing(pool)
-    instructions = interrupted(lambda: look_up(untouched), nobody)
-    for at in range(1, instructions + 1):
-        ring = HashRing(pool)
-        change = partial(ring.add, "c", 3) if pool is SMALL else partial(ring.remove, "c")
-        seen: list[object] = []
-        interrupted(
-            lambda: seen.append(look_up(ring)),  # noqa: B023 -- called in this very turn
-            lambda passed: passed == at and change(),  # noqa: B023
-        )
-        assert seen[0] in possible
-
-
-def everything(ring: HashRing[str]) -> list[object]:
-    return [[ring.preference(number), ring.lookup(number)] for number in range(8)] + [ring.weights]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda ring: ring.add("d", 2),
-        lambda ring: ring.remove("c"),
-        lambda ring: ring.reweight("c", 1),
-        lambda ring: ring.reweight("c", 4),
-    ],
-    ids=["add", "remove", "lighter", "heavier"],
-)
-def test_a_look_up_at_any_moment_of_a_change_sees_it_whole_or_not_at_all(
-    change: Callable[[HashRing[str]], object],
-) -> None:
-    ring, after = HashRing(LARGE), HashRing(LARGE)
-    change(after)
-    seen: list[list[object]] = []
-    interrupted(lambda: change(ring), lambda _: seen.append(everything(ring)))
-    old = seen.count(everything(HashRing(LARGE)))
-    assert old > 50
-    assert seen == seen[:1] * old + [everything(after)] * (len(seen) - old)
-
-
-@contextmanager
-def frequent_switches() -> Iterator[None]:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-
-
-def test_look_ups_during_changes_see_a_whole_ring() -> None:
-    """One thread goes round four rings; whatever the others see is one of the four."""
-    rings = [
-        HashRing(pool)
-        for pool in (
-            {"a": 1, "b": 1, "c": 1},
-            {"a": 1, "c": 1},
-            {"a": 1, "c": 9},
-            {"a": 1, "c": 9, "b": 1},
-        )
-    ]
-    clients = [f"client-{number}" for number in range(50)]
-    orders = {key: [ring.preference(key) for ring in rings] for key in clients}
-    ring = HashRing(rings[0].weights)
-    start = threading.Barrier(4)
-
-    def change() -> None:
-        start.wait()
-        for _ in range(100):
-            ring.remove("b")
-            ring.reweight("c", 9)
-            ring.add("b")
-            ring.reweight("c", 1)
-
-    def look_up() -> None:
-        start.wait()
-        for _ in range(15):
-            for key, possible in orders.items():
-                assert ring.lookup(key) in [order[0] for order in possible]
-                assert ring.preference(key) in possible
-                down = {"a"}
-                assert ring.lookup(key, skip=down.__contains__) in [
-                    next(name for name in order if name != "a") for order in possible
-                ]
-                assert ring.weights in [known.weights for known in rings]
-
-    with frequent_switches(), ThreadPoolExecutor(4) as threads:
-        futures = [threads.submit(change), *(threads.submit(look_up) for _ in range(3))]
-        for future in futures:
-            future.result()
-    ring._check()
-
+# Processes, and the manual.
 
 CHOICES = """
 import hashlib

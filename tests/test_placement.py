@@ -89,8 +89,10 @@ def test_a_follower_shares_the_health_and_inherits_what_is_asked() -> None:
     leader.admin = DRAIN
     follower = make(check=None, track="b/s")
     follower.follow(leader)
+    assert follower.leader is leader
     assert follower.gate is leader.gate
     assert follower.status == "DRAIN 1/3"
+    assert (follower.word, follower.is_running, follower.is_usable) == ("DRAIN", True, False)
     assert follower.admin is UP
 
 
@@ -113,6 +115,12 @@ def test_a_server_taken_out_of_use_is_neither_running_nor_usable() -> None:
     state = make()
     state.retire()
     assert (state.is_running, state.is_usable, state.word) == (False, False, "")
+
+
+def test_a_session_begins_with_nothing() -> None:
+    placement = Placement(CLIENT)
+    assert (placement.stage, placement.server, placement.held) == (Stage.DISPLACED, None, ())
+    assert (placement.tries, placement.is_persistent, placement.owner) == (0, False, None)
 
 
 def test_reprs_say_what_matters() -> None:

@@ -6,14 +6,15 @@ import json
 import sys
 import types
 from collections import Counter
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+import models
 from dsbalance.errors import ConfigError
 from dsbalance.hashring import HashRing
 from dsbalance.model import Backend, Balance, HashKind, HashType, Server
@@ -163,20 +164,6 @@ def test_losing_a_server_moves_its_clients_and_no_others(
     assert before == {source: policy.choose(client(source), whole, None) for source in sources}
 
 
-@given(st.lists(pools, min_size=1, max_size=6), st.lists(addresses, min_size=1, max_size=10))
-def test_a_ring_that_was_changed_step_by_step_is_the_ring_made_at_once(
-    history: list[tuple[Server, ...]], sources: list[str]
-) -> None:
-    ids = {name: number for number, name in enumerate("abcdef", 1)}
-    policy = SourceConsistent()
-    for is_backup, pool in [(False, history[0]), *((n % 2 == 1, p) for n, p in enumerate(history))]:
-        ring = HashRing({s.name: s.weight for s in pool}, identify=ids.__getitem__)
-        offered = Candidates(pool, ids=ids, is_backup=is_backup)
-        for source in sources:
-            owner = ring.lookup(ip_address(source))
-            assert name_of(policy.choose(client(source), offered, None)) == owner
-
-
 def test_a_server_that_comes_back_with_another_id_is_placed_anew() -> None:
     pool = [server("a"), server("b"), server("c")]
     policy = SourceConsistent()
@@ -187,6 +174,31 @@ def test_a_server_that_comes_back_with_another_id_is_placed_anew() -> None:
         for source in sources:
             owner = ring.lookup(ip_address(source))
             assert name_of(policy.choose(client(source), offered, None)) == owner
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "abc",
+        pytest.param(
+            "ab",
+            marks=pytest.mark.xfail(
+                strict=True, reason="a ring does not hear of who went while one server was left"
+            ),
+        ),
+    ],
+)
+def test_a_server_that_comes_back_stands_behind_those_who_share_its_places(names: str) -> None:
+    # Ids that are equal modulo 2^20 have the same nodes.
+    ids = {"a": 1, "b": 1 + 2**20, "c": 2}
+    pool = [server(name, id=ids[name]) for name in names]
+    policy = SourceConsistent(is_mixed=False)
+    shared = client(str(IPv4Address(models.mixed(4096))))
+    owners = [
+        name_of(policy.choose(shared, Candidates(usable, ids=ids), None))
+        for usable in (pool, pool[1:], pool)
+    ]
+    assert owners == ["a", "b", "b"]
 
 
 def test_a_redispatch_over_the_ring_goes_to_another_server_and_back() -> None:
@@ -271,6 +283,22 @@ def test_least_conn_weighs_sessions_and_takes_equals_in_turn(
 ) -> None:
     offered = offer(server("a"), server("b", weight=2), a=a, b=b)
     assert name_of(LeastConn().choose(client(), offered, None)) == chosen
+
+
+@given(st.lists(st.tuples(st.integers(1, 256), st.integers(0, 300)), min_size=2, max_size=4))
+# 254 for each unit of weight, rounded down, are fewer than 255.
+@example([(255, 253), (256, 254)])
+def test_least_conn_rounds_as_haproxy_does(weights_and_loads: list[tuple[int, int]]) -> None:
+    model = models.LeastConn()
+    seen, offered, loads = [], [], {}
+    for name, (weight, load) in zip("abcd", weights_and_loads, strict=False):
+        seen.append(models.Server(name=name, weight=weight, sessions=load))
+        offered.append(server(name, weight=weight))
+        # The last one is the first in line.
+        loads[name] = FakeLoad(load, moved=-ord(name))
+        model.line.insert(0, name)
+    expected = model.choose(client().packed, models.Offer(seen, []))
+    assert name_of(LeastConn().choose(client(), offer(*offered, **loads), None)) == expected
 
 
 def test_first_goes_by_the_id_and_not_by_the_place() -> None:
@@ -409,9 +437,9 @@ def test_when_a_policy_fails_balance_decides_and_it_is_told_once(
 
 def test_many_failures_make_one_complaint() -> None:
     policy = guard(KeyError("x"))
-    for _ in range(3):
+    for _ in range(2):
         policy.choose(client(), Candidates([server("a")]), None)
-    assert str(policy.take_complaint()).endswith(" raised KeyError: 'x' (3 times)")
+    assert str(policy.take_complaint()).endswith(" raised KeyError: 'x' (2 times)")
 
 
 def test_a_policy_derived_from_one_that_ships_is_guarded_too() -> None:

@@ -107,6 +107,23 @@ def test_a_backup_that_is_not_chosen_from_serves_its_own_queue_alone(yard: Yard)
     assert shared.is_queued
 
 
+def test_a_server_that_was_removed_gives_its_places_to_nobody(yard: Yard) -> None:
+    holder, shared = yard.at(yard.a), yard.anywhere()
+    yard.a.retire()
+    # Another one of its name is there already.
+    namesake = Candidates([yard.a.server], loads=yard.states)
+    assert yard.places.vacate(holder, yard.a, namesake) == ()
+    assert shared.is_queued
+
+
+def test_who_moves_on_and_finds_no_room_is_at_no_server(yard: Yard) -> None:
+    mover = yard.at(yard.a)
+    assert yard.leave(mover) == ()
+    yard.places.wait(mover)
+    assert mover.server is None
+    assert list(yard.places.shared) == [mover]
+
+
 def test_who_withdraws_is_passed_over(yard: Yard) -> None:
     holder, own, other = yard.at(yard.a), yard.at(yard.a), yard.at(yard.a)
     shared = yard.anywhere()
@@ -132,19 +149,31 @@ def test_the_policy_decides_for_those_who_wait_the_oldest_first_until_all_is_ful
     waiting = [yard.anywhere() for _ in range(3)]
     admitted = list(yard.places.admit(LeastConn(), yard.candidates, yard.states))
     assert admitted == waiting[:2]
-    assert [p.server for p in admitted] == [yard.a, yard.b]
+    assert [(p.server, p.reason) for p in admitted] == [
+        (yard.a, Reason.QUEUE),
+        (yard.b, Reason.QUEUE),
+    ]
+    assert [state.counters.chosen for state in yard.states.values()] == [1, 1]
     assert list(yard.places.shared) == waiting[2:]
-    assert list(yard.places.admit(LeastConn(), Candidates(()), yard.states)) == []
+
+
+class Insists:
+    """A policy that knows one server alone."""
+
+    def choose(self, client: Client, servers: Candidates, avoid: Server | None) -> Server:
+        return servers.get("a")
 
 
 def test_a_policy_that_insists_on_a_full_server_moves_them_to_its_queue(yard: Yard) -> None:
-    class Insists:
-        def choose(self, client: Client, servers: Candidates, avoid: Server | None) -> Server:
-            return servers.get("a")
-
     waiting = [yard.anywhere() for _ in range(3)]
     assert list(yard.places.admit(Insists(), yard.candidates, yard.states)) == waiting[:1]
     assert list(yard.a.queue) == waiting[1:]
+
+
+def test_a_policy_is_not_asked_when_there_is_nobody_to_choose_from(yard: Yard) -> None:
+    waiter = yard.anywhere()
+    assert list(yard.places.admit(Insists(), Candidates(()), yard.states)) == []
+    assert list(yard.places.shared) == [waiter]
 
 
 def test_a_server_stands_behind_its_equals_after_each_change_of_its_load(yard: Yard) -> None:

@@ -3,171 +3,95 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+import models
+from dsbalance import relay
 from dsbalance.relay import Ending, Flow, Limits, Progress, Side, Step, next_step
 
-EVENTS = (Progress.ENDED, Progress.RESET, Progress.REFUSED)
 STREAMS = (Progress.DRAINED, Progress.BLOCKED, Progress.MORE)
 # After these a session relays nothing more.
 LAST = (Step.RESET_SINK, Step.RESET_SOURCE, Step.CLOSE)
 
 
-def test_a_conversation_ends_when_both_have_said_their_last() -> None:
-    # The client ends, the server answers and ends too.
-    up, step = next_step(Flow.OPEN, Flow.OPEN, Progress.ENDED)
-    assert (up, step) == (Flow.SHUT, Step.SHUT_SINK)
-    down, step = next_step(Flow.OPEN, up, Progress.ENDED)
-    assert (down, step) == (Flow.SHUT, Step.CLOSE)
+# What happens, up from the client or down from the server, and what is to be done about each.
+STORIES = {
+    "both say their last": ("up ENDED, down ENDED", "SHUT_SINK, CLOSE"),
+    "a client that resets": ("up RESET", "RESET_SINK"),
+    "an answer that is cut off": ("up ENDED, down RESET", "SHUT_SINK, RESET_SINK"),
+    "a client that has asked and goes": ("up ENDED, up RESET", "SHUT_SINK, RESET_SINK"),
+    "a client that takes no answer": ("up ENDED, down REFUSED", "SHUT_SINK, RESET_SOURCE"),
+    "one that answered and takes no more": ("down ENDED, up REFUSED", "SHUT_SINK, RESET_SOURCE"),
+    "an answer before the reset": ("up REFUSED, down ENDED", "DRAIN, RESET_SINK"),
+    "half an answer before the reset": ("up REFUSED, down RESET", "DRAIN, RESET_SINK"),
+    "nobody for the answer": ("up REFUSED, down REFUSED", "DRAIN, CLOSE"),
+    "nobody left while it is drained": ("up REFUSED, up RESET", "DRAIN, CLOSE"),
+}
 
 
-def test_a_server_that_resets_in_mid_answer_is_not_taken_for_one_that_has_finished() -> None:
-    assert next_step(Flow.OPEN, Flow.OPEN, Progress.RESET) == (Flow.SHUT, Step.RESET_SINK)
-    assert next_step(Flow.OPEN, Flow.SHUT, Progress.RESET) == (Flow.SHUT, Step.RESET_SINK)
-
-
-def test_the_answer_that_came_before_a_reset_is_delivered_first() -> None:
-    # The server takes no more of the request, but has answered already.
-    up, step = next_step(Flow.OPEN, Flow.OPEN, Progress.REFUSED)
-    assert (up, step) == (Flow.DEAD, Step.DRAIN)
-    # The end of what it sent is not a clean one.
-    assert next_step(Flow.OPEN, up, Progress.ENDED) == (Flow.SHUT, Step.RESET_SINK)
-    assert next_step(Flow.OPEN, up, Progress.RESET) == (Flow.SHUT, Step.RESET_SINK)
-
-
-def test_a_server_that_has_answered_and_then_refuses_the_rest_resets_the_client() -> None:
-    down, _ = next_step(Flow.OPEN, Flow.OPEN, Progress.ENDED)
-    assert next_step(Flow.OPEN, down, Progress.REFUSED) == (Flow.DEAD, Step.RESET_SOURCE)
-
-
-@pytest.mark.parametrize("event", STREAMS)
-def test_what_only_moves_bytes_is_no_event_of_the_table(event: Progress) -> None:
-    for own, other in itertools.product(Flow, Flow):
-        with pytest.raises(KeyError):
-            next_step(own, other, event)
-
-
-@pytest.mark.parametrize("event", [event for event in EVENTS if event is not Progress.RESET])
-@pytest.mark.parametrize("other", Flow)
-def test_a_direction_that_is_dead_is_not_read_any_more(other: Flow, event: Progress) -> None:
-    with pytest.raises(KeyError):
-        next_step(Flow.DEAD, other, event)
-
-
-@dataclass
-class End:
-    """One end of a session, and what a relay can know of it.
-
-    Attributes:
-        has_ended: It sent FIN, and everything before it was delivered.
-        has_reset: It reset, and the relay has seen that.
-        got: What the relay did to it: FIN, RST.
-    """
-
-    has_ended: bool = False
-    has_reset: bool = False
-    got: list[str] = field(default_factory=list)
-
-
-class Session:
-    """Two ends and the relay between them: the table decides, the ends keep the books."""
+class Middle:
+    """The table, and the books of one who does what it says."""
 
     def __init__(self) -> None:
-        self.ends = {Side.CLIENT: End(), Side.SERVER: End()}
-        # The direction that comes from each end.
-        self.flows = {Side.CLIENT: Flow.OPEN, Side.SERVER: Flow.OPEN}
+        # The direction that comes from each end, and what that end was told last.
+        self.flows = dict.fromkeys(models.Relay.ends, Flow.OPEN)
+        self.told = dict.fromkeys(models.Relay.ends, "")
         self.is_over = False
 
-    def possible(self) -> list[tuple[Side, Progress]]:
-        """Return which direction may have which event now."""
-        events = []
-        for side in Side:
-            if self.flows[side] is Flow.OPEN:
-                events += [(side, event) for event in EVENTS]
-            else:
-                # It ended, or is not read any more, and resets because it is gone altogether.
-                events.append((side, Progress.RESET))
-        return [] if self.is_over else events
-
-    def happen(self, side: Side, event: Progress) -> Step:
-        """Let ``event`` happen to the direction from ``side``; return what the relay does."""
-        other = Side.SERVER if side is Side.CLIENT else Side.CLIENT
-        source, sink = self.ends[side], self.ends[other]
-        expected = self.expect(source, sink, event)
-        self.flows[side], step = next_step(self.flows[side], self.flows[other], event)
-        assert step is expected
-        if event is Progress.ENDED:
-            source.has_ended = True
-        elif event is Progress.RESET:
-            source.has_reset = True
-        else:
-            sink.has_reset = True
+    def act(self, source: str, event: Progress) -> Step:
+        sink = models.Relay.other(source)
+        self.flows[source], step = next_step(self.flows[source], self.flows[sink], event)
         if step is Step.SHUT_SINK:
-            sink.got.append("FIN")
+            self.told[sink] = "FIN"
         elif step is Step.RESET_SINK:
-            sink.got.append("RST")
+            self.told[sink] = "RST"
         elif step is Step.RESET_SOURCE:
-            source.got.append("RST")
+            self.told[source] = "RST"
         elif step is Step.CLOSE:
-            source.got.append("FIN")
-            sink.got.append("FIN")
+            self.told = {end: told or "FIN" for end, told in self.told.items()}
         self.is_over = step in LAST
-        self._check()
+        if not self.is_over:
+            relay._check(*self.flows.values())
         return step
 
-    @staticmethod
-    def expect(source: End, sink: End, event: Progress) -> Step:
-        """Return what is right, said without the table's states."""
-        if event is Progress.RESET:
-            return Step.CLOSE if sink.has_reset else Step.RESET_SINK
-        if event is Progress.ENDED:
-            if source.has_reset:
-                return Step.RESET_SINK
-            return Step.CLOSE if sink.has_ended else Step.SHUT_SINK
-        if source.has_reset:
-            return Step.CLOSE
-        # What the sink sent before it reset may still be on its way to the source.
-        return Step.RESET_SOURCE if sink.has_ended else Step.DRAIN
-
-    def _check(self) -> None:
-        client, server = self.ends.values()
-        for end, other in ((client, server), (server, client)):
-            if self.is_over and other.has_reset and not end.has_reset:
-                assert end.got[-1] == "RST", "a reset was passed on as a clean end"
-            if not other.has_reset:
-                assert "RST" not in end.got, "a reset was made up"
-            assert other.has_ended or other.has_reset or not end.got
-        if not self.is_over:
-            assert Flow.OPEN in self.flows.values(), "nobody is left who could end it"
+    def agrees(self, model: models.Relay) -> None:
+        """Demand that everybody was told what they had to be told, and nothing else."""
+        assert self.is_over is model.is_over()
+        for end in models.Relay.ends:
+            assert end in model.gone or self.told[end] == model.due(end)
+            assert self.is_over or (self.flows[end] is Flow.OPEN) is model.is_heard(end)
 
 
-@given(st.data())
-def test_however_it_goes_a_session_ends_and_a_reset_is_passed_on_as_one(
-    data: st.DataObject,
-) -> None:
-    session = Session()
-    for _ in range(4):
-        events = session.possible()
-        if not events:
-            break
-        session.happen(*data.draw(st.sampled_from(events)))
-    assert session.is_over
+@pytest.mark.parametrize("is_mirrored", [False, True])
+@pytest.mark.parametrize(("events", "steps"), STORIES.values(), ids=STORIES)
+def test_a_session_goes_as_it_should(events: str, steps: str, is_mirrored: bool) -> None:
+    middle = Middle()
+    taken = []
+    for word in events.split(", "):
+        direction, event = word.split()
+        source = "client" if (direction == "up") is not is_mirrored else "server"
+        assert not middle.is_over
+        taken.append(middle.act(source, Progress[event]).name)
+    assert ", ".join(taken) == steps
+    assert middle.is_over
 
 
-def test_the_table_has_a_line_for_everything_that_can_happen() -> None:
+def test_the_table_has_a_line_for_everything_that_can_happen_and_no_other() -> None:
     seen = set()
 
-    def go_on(story: tuple[tuple[Side, Progress], ...]) -> None:
-        session = Session()
-        for side, event in story:
-            other = Side.SERVER if side is Side.CLIENT else Side.CLIENT
-            seen.add((session.flows[side], session.flows[other], event))
-            session.happen(side, event)
-        for each in session.possible():
+    def go_on(story: tuple[tuple[str, str], ...]) -> None:
+        middle, model = Middle(), models.Relay()
+        for source, event in story:
+            other = models.Relay.other(source)
+            seen.add((middle.flows[source], middle.flows[other], Progress[event.upper()]))
+            middle.act(source, Progress[event.upper()])
+            model.learn(source, event)
+            middle.agrees(model)
+        for each in model.possible():
             go_on((*story, each))
 
     go_on(())
@@ -179,6 +103,78 @@ def test_the_table_has_a_line_for_everything_that_can_happen() -> None:
             continue
         known.add((own, other, event))
     assert seen == known
+    assert not {event for *_, event in known} & set(STREAMS), "what moves bytes is no event"
+
+
+class SessionMachine(RuleBasedStateMachine):
+    """Two ends that say, end and reset what they like, and one in the middle who passes it on."""
+
+    sides = st.sampled_from(models.Relay.ends)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = models.Relay()
+        self.middle = Middle()
+        # What the ends have done; the one in the middle learns it when it looks.
+        self.ended: set[str] = set()
+        self.reset: set[str] = set()
+
+    @rule(end=sides, words=st.binary(min_size=1, max_size=4))
+    def say(self, end: str, words: bytes) -> None:
+        if end not in self.ended | self.reset:
+            self.model.said[end] += words
+
+    @rule(end=sides)
+    def finish(self, end: str) -> None:
+        if end not in self.reset:
+            self.ended.add(end)
+
+    @rule(end=sides)
+    def vanish(self, end: str) -> None:
+        self.reset.add(end)
+
+    @rule(source=sides, count=st.integers(1, 4), is_late=st.booleans())
+    def look(self, source: str, count: int, is_late: bool) -> None:
+        """Do what there is to do for one direction; who is late sees a reset and not the end."""
+        model, is_open = self.model, self.middle.flows[source] is Flow.OPEN
+        has_reset = source in self.reset - model.gone
+        if self.middle.is_over:
+            return
+        if is_open and model.unheard(source):
+            if model.other(source) in self.reset:
+                self.learn(source, Progress.REFUSED)
+            else:
+                model.pass_on(source, count)
+        elif is_open and source in self.ended and not (has_reset and is_late):
+            self.learn(source, Progress.ENDED)
+        elif has_reset or (is_open and source in self.reset):
+            self.learn(source, Progress.RESET)
+
+    def learn(self, source: str, event: Progress) -> None:
+        assert (source, event.name.lower()) in self.model.possible()
+        self.middle.act(source, event)
+        self.model.learn(source, event.name.lower())
+
+    @invariant()
+    def agrees(self) -> None:
+        self.middle.agrees(self.model)
+
+    def teardown(self) -> None:
+        """Let both end, if they have not yet: then the session ends, and nothing is missing."""
+        for end in models.Relay.ends:
+            self.finish(end)
+        for _ in range(sum(map(len, self.model.said.values())) + 4):
+            for end in models.Relay.ends:
+                self.look(end, 1, is_late=False)
+        self.agrees()
+        assert self.middle.is_over
+        for end in set(models.Relay.ends) - self.reset:
+            other = models.Relay.other(end)
+            assert self.model.heard[end] == self.model.said[other], "bytes were lost"
+            assert self.middle.told[end] == ("RST" if other in self.model.gone else "FIN")
+
+
+TestSession = SessionMachine.TestCase
 
 
 # --- limits ---------------------------------------------------------------------------------------

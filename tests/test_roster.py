@@ -78,10 +78,14 @@ def test_candidates_are_the_same_object_until_they_change(roster: Roster) -> Non
     assert roster.candidates is not before
     assert roster.candidates.get("a").weight == 2
     assert roster.candidates.weights == (1, 1, 1, 1)
+    roster.add(server("e", weight=0), 4.0, None)
+    # A map is made from the weights of all.
+    assert list(roster.candidates.weights) == [1, 1, 1, 1, 0]
 
 
 def test_the_backend_is_down_while_nobody_is_chosen_from() -> None:
-    roster = make(server("a"))
+    roster = make(server("a"), server("b"))
+    roster.set_health("b", False, 1.0)
     assert roster.snapshot(0, 5.0).seconds_in_state == 5.0
     roster.set_health("a", False, 6.0)
     picture = roster.snapshot(2, 10.0)
@@ -94,7 +98,9 @@ def test_the_backend_is_down_while_nobody_is_chosen_from() -> None:
 
 
 def test_the_complaint_says_what_state_they_are_in() -> None:
-    roster = make(server("a"), server("b"), server("c", disabled=True), server("d", weight=0))
+    roster = make(
+        server("a"), server("b", weight=0), server("c", disabled=True), server("d", weight=0)
+    )
     roster.set_health("a", False, 1.0)
     roster.set_health("b", False, 1.0)
     assert roster.complaint() == "no server is usable: 2 DOWN, 1 MAINT, 1 of weight 0"
@@ -113,9 +119,10 @@ def test_a_shift_says_what_the_server_was(roster: Roster) -> None:
 
 
 def test_checks_that_change_nothing_are_counted_and_not_told(roster: Roster) -> None:
-    assert roster.check_passed("a", 1.0, "fine") is None
-    assert roster.check_failed("a", 2.0, "late") is None
     counters = roster.states["a"].counters
+    assert roster.check_passed("a", 1.0, "fine") is None
+    assert (counters.check_failures, counters.last_check) == (0, "fine")
+    assert roster.check_failed("a", 2.0, "late") is None
     assert (counters.check_failures, counters.last_check) == (1, "late")
     assert roster.check_failed("a", 3.0, "late") is not None
     assert roster.check_failed("a", 4.0, "late") is None
@@ -165,9 +172,12 @@ def test_a_server_that_is_added_stands_last_and_gets_the_lowest_free_id() -> Non
     roster = make(server("a", id=1), server("b", id=3))
     shift = roster.add(server("c"), 1.0, None)
     assert (shift.old, shift.state.word, shift.state.id) == ("", "UP", 2)
+    assert (shift.was_running, shift.was_usable) == (False, False)
     assert roster.add(server("d", id=9), 2.0, None).state.id == 9
     assert chosen_from(roster) == "abcd"
     assert [each.name for each in roster.backend.servers] == ["a", "b", "c", "d"]
+    roster.remove("a", 3.0)
+    assert roster.add(server("e"), 4.0, None).state.id == 1
 
 
 def test_a_name_or_an_id_that_is_taken_is_refused_and_nothing_changes() -> None:
@@ -213,7 +223,8 @@ def test_what_a_removed_server_counted_still_counts() -> None:
     first.placements.add(session)
     session.server = first
     session.stage = session.stage.CONNECTED
-    assert roster.remove("a", 1.0).old == "UP"
+    assert roster.remove("a", 1.0)[2:] == ("UP", True, True)
+    assert (first.word, first.is_running, first.is_usable) == ("", False, False)
     first.counters.bytes_in += 2
     second.counters.bytes_in = 10
     roster.remove("b", 2.0)
