@@ -361,6 +361,7 @@ class Balancer:
                 backups=self._roster.backups,
                 sessions=len(state.placements),
                 queued=len(places.shared) + len(state.queue),
+                is_outage=shift.was_usable and not self._roster.candidates.servers,
             )
         ]
 

@@ -357,5 +357,5 @@ def _log_change(change: Change) -> None:
         len(change.requeued),
         change.queued,
     )
-    if not change.active and not change.backups:
+    if change.is_outage:
         _log.error("backend %s has no server available!", change.backend)

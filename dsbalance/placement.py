@@ -160,6 +160,7 @@ class Change:
         backups: Usable backups that are left.
         sessions: Sessions that hold a place at it.
         queued: Sessions that still wait in the backend, for this server or for none.
+        is_outage: Whether the backend has lost its last usable server by it.
     """
 
     backend: str
@@ -175,6 +176,7 @@ class Change:
     backups: int
     sessions: int
     queued: int
+    is_outage: bool = False
 
 
 class ServerState:

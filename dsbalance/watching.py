@@ -77,19 +77,19 @@ class Watching:
         if not self._is_open or not self.is_checked(backend, server):
             return
         if admin is AdminState.MAINT:
-            self._checker.pause((backend, server))
+            self._checker.pause(_key(backend, server))
         else:
-            self._checker.resume((backend, server))
+            self._checker.resume(_key(backend, server))
 
     def end(self, backend: str, server: str) -> None:
         """Forget a server that was checked."""
         if self._is_open:
-            self._checker.unwatch((backend, server))
+            self._checker.unwatch(_key(backend, server))
 
     def _watch(self, backend: Backend, server: Server) -> Watch:
         return Watch(
             server=server,
-            key=(backend.name, server.name),
+            key=_key(backend.name, server.name),
             target=self.targets[backend.name, server.name],
             connect_timeout=backend.timeout_connect,
             gate=self._backends.balancer(backend.name).states[server.name].gate,
@@ -105,3 +105,8 @@ class Watching:
             self._on_changes(self._backends.check_passed(backend, server, now, reason))
         elif not result.is_local:
             self._on_changes(self._backends.check_failed(backend, server, now, reason))
+
+
+def _key(backend: str, server: str) -> str:
+    """Return what the checker knows a server by, and calls it in the log."""
+    return f"{backend}/{server}"
