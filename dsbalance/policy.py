@@ -224,8 +224,6 @@ class SourceConsistent:
         """Apply to the group's ring what is different since it was last used."""
         self._candidates = servers
         self._only = servers.servers[0] if len(servers) == 1 else None
-        if len(servers) < 2:
-            return
         wanted = {server.name: server.weight for server in servers}
         ids = self._ids[servers.is_backup]
         ring = self._rings[servers.is_backup]
@@ -244,6 +242,11 @@ class SourceConsistent:
             elif present[name] != weight:
                 ring.reweight(name, weight)
         self._ring = ring
+
+    def _check(self) -> None:
+        """Assert that the ring holds those who were offered last. O(members)."""
+        offered = self._candidates or ()
+        assert self._ring.weights == {server.name: server.weight for server in offered}
 
 
 class SourceMap:
@@ -302,6 +305,10 @@ class RoundRobin:
         best = max(_without(fit, avoid), key=lambda server: credit[server.name])
         credit[best.name] -= sum(server.weight for server in fit)
         return best
+
+    def _check(self) -> None:
+        """Assert that what was gained was paid. O(servers)."""
+        assert sum(self._credit.values()) == 0
 
 
 class LeastConn:

@@ -123,6 +123,8 @@ class PolicyMachine(RuleBasedStateMachine):
         expected = self.model.choose(who.packed, offer, avoided.name if avoided else "")
         chosen = self.policy.choose(who, self.offered, described(avoided) if avoided else None)
         assert chosen is (self.offered.get(expected) if expected else None)
+        if isinstance(self.policy, SourceConsistent | RoundRobin):
+            self.policy._check()
         if expected and stays:
             (one,) = (one for one in self.group if one.name == expected)
             one.sessions += 1
