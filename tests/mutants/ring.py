@@ -17,11 +17,11 @@ PART = Part(
         Mutant(
             # Of ketama's way to weigh: losing one of the servers moved 7.6 % of the other clients.
             bug="a member's nodes are its share of a fixed total, so a change moves clients of all",
-            old="return _Layout(weights, kept + gained)",
+            old="return _Layout(weights, keys, holders)",
             new="whole = sum(weights.values()) or 1\n"
             "        share = {m: 64 * len(weights) * w // whole for m, w in weights.items()}\n"
             "        nodes = [(k, m) for m in share for k in _points(self._bases[m], share[m])]\n"
-            "        return _Layout(weights, nodes)",
+            "        return _Layout(weights, [k for k, _ in nodes], [m for _, m in nodes])",
         ),
         Mutant(
             bug="of two nodes that are equally near, the upper one has the key",
@@ -35,8 +35,11 @@ PART = Part(
         ),
         Mutant(
             bug="who comes back stands in front of the nodes that others have in the same place",
-            old="return _Layout(weights, kept + gained)",
-            new="return _Layout(weights, gained + kept)",
+            old="return _Layout(weights, keys, holders)",
+            new="count = len(gained)\n"
+            "        keys = gained + keys[: len(keys) - count]\n"
+            "        holders = [member] * count + holders[: len(holders) - count]\n"
+            "        return _Layout(weights, keys, holders)",
         ),
         Mutant(
             bug="a redispatch walks downwards when the lower neighbour owned the key",
