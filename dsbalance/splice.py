@@ -230,7 +230,11 @@ class Channel:
     def _pause(self, taken: int) -> Progress:
         """The source is drained: return the pipe, and copy next time if it is a stream no more."""
         self.drop()
-        if taken < len(self._buffer):
+        if self.is_closing:
+            # Or it is not: an urgent byte stops splice(2) in the same words, and recv reads on.
+            self._filled = 0
+            return _MORE
+        if taken < BUFFER_SIZE:
             self._filled = 0
         return _DRAINED
 
