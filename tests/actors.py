@@ -6,32 +6,74 @@ Every wait has a limit that no working program reaches; no line sleeps.
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from dsbalance import Backend, Bind, Config, Frontend, Proxy, Server, ServerSnapshot
+from dsbalance.poller import EpollPoller, Poller, SelectorPoller
 from dsbalance.sockets import set_reset
 
 PATIENCE = 20.0
 
 
+@dataclass(frozen=True)
+class Path:
+    """One way through the machine: who waits, how many pipes it may splice with, which address."""
+
+    poller: Callable[[], Poller]
+    pipes: int
+    host: str
+
+    def __str__(self) -> str:
+        how = "splice" if self.pipes else "copy"
+        return f"{self.poller.__name__.removesuffix('Poller').lower()}-{how}-{self.host}"
+
+    @property
+    def lack(self) -> str | None:
+        """What this system has not got, so that the path cannot be gone; None: it can."""
+        if self.poller is EpollPoller and not hasattr(select, "epoll"):
+            return "there is no epoll here"
+        if self.pipes and not hasattr(os, "splice"):
+            return "there is no splice here"
+        try:
+            with contextlib.closing(Stub(self.host)) as stub:
+                connect((stub.host, stub.port)).close()
+        except OSError as error:
+            return f"{self.host} cannot be used here: {error}"
+        return None
+
+
+PATHS = tuple(
+    Path(poller, pipes, host)
+    for poller in (EpollPoller, SelectorPoller)
+    for pipes in (4, 0)
+    for host in ("127.0.0.1", "::1")
+)
+
+
 class Peer:
-    """One end of a TCP connection, blocking."""
+    """One end of a TCP connection, blocking. What it does can be told in a row."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         sock.settimeout(PATIENCE)
 
-    def say(self, words: bytes) -> None:
+    def say(self, words: bytes) -> Self:
         self.sock.sendall(words)
+        return self
 
-    def hear(self, words: bytes) -> None:
+    def hear(self, words: bytes) -> Self:
         """Demand that exactly these bytes come next."""
-        assert self.take(len(words)) == words
+        got = self.take(len(words))
+        assert got == words, f"{words[:50]!r} ({len(words)}) was due, not {got[:50]!r} ({len(got)})"
+        return self
 
     def take(self, size: int) -> bytes:
         """Return the next ``size`` bytes, fewer if the stream ends before."""
@@ -43,9 +85,11 @@ class Peer:
             parts += part
         return bytes(parts)
 
-    def hear_end(self) -> None:
+    def hear_end(self) -> Self:
         """Demand a clean end of the stream."""
-        assert self.sock.recv(1) == b""
+        got = self.sock.recv(1)
+        assert not got, f"the end was due, not {got!r}"
+        return self
 
     def hear_reset(self) -> None:
         """Demand a reset."""
@@ -55,9 +99,10 @@ class Peer:
             return
         raise AssertionError(f"a reset was due, not {got!r}")
 
-    def finish(self) -> None:
+    def finish(self) -> Self:
         """Half-close: say nothing more, go on hearing."""
         self.sock.shutdown(socket.SHUT_WR)
+        return self
 
     def reset(self) -> None:
         set_reset(self.sock)
@@ -124,9 +169,10 @@ class Greeter:
             peer.say(self.name.encode().ljust(16))
             while part := peer.sock.recv(1 << 16):
                 peer.say(part)
-            peer.finish()
         except OSError:
             pass
+        finally:
+            peer.close()
 
     def close(self) -> None:
         """Die: the port refuses and every connection is reset."""

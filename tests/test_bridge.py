@@ -7,35 +7,13 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from actors import Peer, Stub, connect, front, one_backend, until
+from actors import PATHS, Path, Peer, Stub, connect, front, one_backend, until
 from dsbalance import Config, Proxy, Server
-from dsbalance.poller import EpollPoller, Poller, SelectorPoller
-
-
-@dataclass(frozen=True)
-class Path:
-    """One way through the machine."""
-
-    poller: Callable[[], Poller]
-    pipes: int
-    host: str
-
-    def __str__(self) -> str:
-        how = "splice" if self.pipes else "copy"
-        return f"{self.poller.__name__.removesuffix('Poller').lower()}-{how}-{self.host}"
-
-
-PATHS = [
-    Path(poller, pipes, host)
-    for poller in ([EpollPoller] if hasattr(select, "epoll") else []) + [SelectorPoller]
-    for pipes in ([4] if hasattr(os, "splice") else []) + [0]
-    for host in ("127.0.0.1", "::1")
-]
 
 
 class Stage:
@@ -74,8 +52,10 @@ def _limited(config: Config, limits: dict[str, float]) -> Config:
 
 @pytest.fixture(params=PATHS, ids=str)
 def path(request: pytest.FixtureRequest) -> Path:
-    assert isinstance(request.param, Path)
-    return request.param
+    path: Path = request.param
+    if path.lack:
+        pytest.skip(path.lack)
+    return path
 
 
 @pytest.fixture
