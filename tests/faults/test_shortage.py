@@ -329,6 +329,11 @@ def test_five_hundred_who_say_nothing_cost_little_and_disturb_nobody(
     stage: Stage, start: Start
 ) -> None:
     """Case 42: below 4 KiB for each, and the others are served as before."""
+    import resource
+
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= most < 1500:
+        pytest.skip(f"600 clients do not fit into the {most} descriptors of a process here")
     # They need not be accepted: for the program they are connected.
     stage.server("a").sock.listen(1000)
     stage.greeter("b")

@@ -244,7 +244,7 @@ def test_a_million_entries_that_expire_at_once_are_no_work_for_any_call() -> Non
             (lambda: table.sweep(late, 10), 10),
         ):
             before = len(table)
-            # 125 were seen, whatever the size; a look at each of the 400 shards would take more.
+            # 138 were seen, whatever the size; a look at each of the 400 shards would take more.
             assert count_steps(call) < 300
             assert before - len(table) <= most
     assert table.count("a") > size - 3000, "they leave a few at a time"
