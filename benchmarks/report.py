@@ -34,6 +34,7 @@ ORDER = (
     "ring",
     "table",
     "route",
+    "parsing",
     "startup",
 )
 MET = {True: "met", False: "**missed**"}

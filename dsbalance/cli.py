@@ -21,11 +21,11 @@ from pathlib import Path
 
 from dsbalance.errors import ConfigError, ConnectError, Problem
 from dsbalance.haproxy.config import Reading, read
-from dsbalance.haproxy.lexer import parse_time
+from dsbalance.haproxy.lexer import parse_time, printable
 from dsbalance.haproxy.writer import write
 from dsbalance.limits import raise_descriptor_limit, wanted_descriptors
 from dsbalance.model import Balance, Config
-from dsbalance.options import demand_order, make_parser
+from dsbalance.options import parse
 from dsbalance.proxy import Proxy
 from dsbalance.quick import quick
 from dsbalance.suite import suite
@@ -65,9 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _act(argv: Sequence[str] | None) -> int:
-    parser = make_parser()
-    args = parser.parse_args(argv)
-    demand_order(parser, args)
+    args = parse(argv)
     try:
         status = _ACTIONS[args.command](args)
     except ConfigError as error:
@@ -212,19 +210,21 @@ def _expand(path: Path) -> list[Path]:
 
 def _text(path: Path) -> tuple[str, str]:
     try:
-        return str(path), path.read_text(encoding="utf-8")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(Problem(f"cannot read: {reason}", file=str(path))) from error
+        # Not read_text, for which a carriage return ends a line; for HAProxy it does not.
+        return str(path), path.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         reason = f"byte {error.object[error.start]:#04x} is not UTF-8"
         raise ConfigError(Problem(reason, file=str(path), line=line)) from error
+    except (OSError, ValueError) as error:
+        # A ValueError is a name that no file can have, such as one with a NUL character.
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(Problem(f"cannot read: {reason}", file=str(path))) from error
 
 
 def _complain(problems: Iterable[Problem]) -> None:
     for problem in problems:
-        print(f"dsbalance: {problem}", file=sys.stderr)
+        print(printable(f"dsbalance: {problem}"), file=sys.stderr)
 
 
 # -- serving
@@ -234,7 +234,7 @@ def _serve(reading: Reading, args: argparse.Namespace) -> int:
     """Run a configuration until a signal ends it."""
     _start_logging(args)
     for notice in reading.notices:
-        _log.warning("%s", notice)
+        _log.warning("%s", printable(str(notice)))
     raise_descriptor_limit(wanted_descriptors(reading.config))
     proxy = _make_proxy(reading)
     _obey_signals(proxy)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dsbalance.errors import ConfigError, Problem
@@ -24,6 +24,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 # HAProxy keeps ids in a signed 32-bit integer.
 _MAX_ID = 2**31 - 1
 _MAX_PORT = 65535
+# What no number of a configuration reaches; Python refuses to write one of 4,300 digits.
+_MAX_BITS = 64
 # HAProxy refuses timers of 2^31 ms and more (24.8 days).
 _MAX_SECONDS = 2**31 / 1000
 
@@ -62,6 +64,8 @@ class TableType(enum.StrEnum):
 def _choose(value: object, name: str, kind: type[enum.StrEnum]) -> None:
     """Let a word stand for the member of ``kind`` that it is the value of."""
     word = getattr(value, name)
+    if isinstance(word, kind):
+        return
     try:
         # The only way to set what is frozen; it is not shared with anybody yet.
         object.__setattr__(value, name, kind(word))
@@ -138,7 +142,6 @@ class Server:
     non_stick: bool = False
 
     def __post_init__(self) -> None:
-        subject = f"server {self.name}"
         _demand(
             _name(self.name),
             None if self.host and isinstance(self.host, str) else "an address is missing",
@@ -155,7 +158,8 @@ class Server:
             f"track wants BACKEND/SERVER, not {self.track!r}"
             if self.track is not None and self.track.count("/") != 1
             else None,
-            subject=subject,
+            subject="server",
+            name=self.name,
         )
 
 
@@ -296,9 +300,10 @@ class Backend:
                 "timeout_tunnel",
                 "timeout_queue",
             ),
-            *_repeated("server", (server.name for server in self.servers)),
-            *_repeated("id", (str(server.id) for server in self.servers if server.id)),
-            subject=f"backend {self.name}",
+            *_repeated("server", [server.name for server in self.servers]),
+            *_repeated("id", [str(server.id) for server in self.servers if server.id]),
+            subject="backend",
+            name=self.name,
         )
 
 
@@ -325,10 +330,11 @@ class Bind:
         _demand(
             _whole("port", self.port, 0, _MAX_PORT),
             _whole("last port", last, 0, _MAX_PORT, is_optional=True),
-            subject=f"bind {self}",
+            subject="bind",
+            name=self.host or "*",
         )
         if last is not None and last < self.port:
-            _demand(f"the port range {self.port}-{last} is empty", subject=f"bind {self}")
+            _demand(f"the port range {self.port}-{last} is empty", subject="bind", name=self)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -369,7 +375,8 @@ class Frontend:
             None if self.binds else "it has no bind, so nobody could reach it",
             _whole("maxconn", self.maxconn, 1, is_optional=True),
             *_durations(self, "timeout_client", "timeout_client_fin"),
-            subject=f"frontend {self.name}",
+            subject="frontend",
+            name=self.name,
         )
 
 
@@ -391,8 +398,8 @@ class Config:
 
     def __post_init__(self) -> None:
         problems = [
-            *(Problem(text) for text in _repeated("frontend", (f.name for f in self.frontends))),
-            *(Problem(text) for text in _repeated("backend", (b.name for b in self.backends))),
+            *(Problem(text) for text in _repeated("frontend", [f.name for f in self.frontends])),
+            *(Problem(text) for text in _repeated("backend", [b.name for b in self.backends])),
             *_dangling(self),
         ]
         _demand(
@@ -401,17 +408,6 @@ class Config:
         )
         if problems:
             raise ConfigError(*problems)
-
-
-def tracked(config: Config, track: str) -> Server | None:
-    """Return the server that ``track`` (``backend/server``) names, or None if there is none."""
-    backend_name, _, server_name = track.partition("/")
-    for backend in config.backends:
-        if backend.name == backend_name:
-            for server in backend.servers:
-                if server.name == server_name:
-                    return server
-    return None
 
 
 def _dangling(config: Config) -> Iterator[Problem]:
@@ -429,24 +425,25 @@ def _dangling(config: Config) -> Iterator[Problem]:
                 yield Problem(
                     f"stick: {owner!r} has no stick-table", subject=f"backend {backend.name}"
                 )
-        for server in backend.servers:
-            if server.track is None:
-                continue
-            subject = f"backend {backend.name}, server {server.name}"
-            other = tracked(config, server.track)
-            if other is None:
-                yield Problem(f"track: there is no server {server.track!r}", subject=subject)
-            elif other.track is not None:
-                yield Problem(f"track: {server.track} tracks another server itself", subject)
-            elif other.check is None:
-                yield Problem(f"track: {server.track} is not checked", subject=subject)
+    pairs = [(backend.name, server) for backend in config.backends for server in backend.servers]
+    tracking = [(name, server.name, server.track) for name, server in pairs if server.track]
+    servers = {f"{name}/{server.name}": server for name, server in pairs} if tracking else {}
+    for backend_name, server_name, track in tracking:
+        subject = f"backend {backend_name}, server {server_name}"
+        other = servers.get(track)
+        if other is None:
+            yield Problem(f"track: there is no server {track!r}", subject=subject)
+        elif other.track is not None:
+            yield Problem(f"track: {track} tracks another server itself", subject=subject)
+        elif other.check is None:
+            yield Problem(f"track: {track} is not checked", subject=subject)
 
 
-def _demand(*findings: str | None, subject: str = "") -> None:
-    """Raise ConfigError if any finding is a sentence."""
-    problems = [Problem(text, subject=subject) for text in findings if text]
-    if problems:
-        raise ConfigError(*problems)
+def _demand(*findings: str | None, subject: str = "", name: object = "") -> None:
+    """Raise ConfigError, about ``subject`` of that name, if any finding is a sentence."""
+    if any(findings):
+        subject = f"{subject} {name}".strip()
+        raise ConfigError(*(Problem(text, subject=subject) for text in findings if text))
 
 
 def _name(name: object) -> str | None:
@@ -463,24 +460,31 @@ def _whole(
         return None
     if not isinstance(number, int) or isinstance(number, bool):
         return f"{word} must be a whole number, not {number!r}"
+    if number.bit_length() > _MAX_BITS:
+        return f"{word} must not have so many digits"
     if number < low or (high is not None and number > high):
         bounds = f"at least {low}" if high is None else f"{low} to {high}"
         return f"{word} must be {bounds}, not {number}"
     return None
 
 
-def _durations(value: object, *names: str) -> Iterator[str]:
+def _durations(value: object, *names: str) -> list[str]:
+    found = []
     for name in names:
         seconds = getattr(value, name)
         if seconds is None:
             continue
         if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-            yield f"{name} must be a number of seconds, not {seconds!r}"
+            found.append(f"{name} must be a number of seconds, not {seconds!r}")
+        elif isinstance(seconds, int) and seconds.bit_length() > _MAX_BITS:
+            found.append(f"{name} must not have so many digits")
         elif not 0 < seconds < _MAX_SECONDS:
-            yield f"{name} must be above 0 and below {_MAX_SECONDS:.0f} s, not {seconds}"
+            found.append(f"{name} must be above 0 and below {_MAX_SECONDS:.0f} s, not {seconds}")
+    return found
 
 
-def _repeated(word: str, names: Iterable[str]) -> Iterator[str]:
-    for name, count in Counter(names).items():
-        if count > 1:
-            yield f"{word} {name!r} is given {count} times"
+def _repeated(word: str, names: Sequence[str]) -> list[str]:
+    # Mostly nothing is, and a Counter takes many times as long as a set.
+    if len(set(names)) == len(names):
+        return []
+    return [f"{word} {name!r} is given {n} times" for name, n in Counter(names).items() if n > 1]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
+from dsbalance.haproxy.lexer import printable
 from dsbalance.model import Balance
 from dsbalance.version import VERSION
 
@@ -23,12 +27,37 @@ examples:
 """
 
 COMMANDS = ("run", "suite", "demo")
+# The work of argparse grows with the square of their number: a thousand take some 40 ms.
+MAX_WORDS = 1000
 _LOUDNESS = ("is_verbose", "is_quiet")
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser; `command` is None or a word of COMMANDS, `parser` the one to complain."""
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line each, whatever was typed."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message, 300))
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the words behind the program's name say; None: those of this process.
+
+    `command` is None or a word of COMMANDS, `parser` the one to complain.
+
+    Raises:
+        SystemExit: They are wrong (2), or ask for help or the version (0).
+    """
+    parser = _make_parser()
+    words = sys.argv[1:] if argv is None else argv
+    if len(words) > MAX_WORDS:
+        parser.error(f"expects at most {MAX_WORDS} words, not {len(words)}")
+    args = parser.parse_args(words)
+    _demand_order(parser, args)
+    return args
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
         prog="dsbalance",
         description="A failover balancer for TCP that reads haproxy.cfg and decides like HAProxy.",
         epilog=_EPILOG,
@@ -45,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def demand_order(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def _demand_order(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Take the options for those of ``run`` without a command, and refuse them before one."""
     bare = {word: getattr(args, f"bare_{word}") for word in ("files", "is_check", *_LOUDNESS)}
     if args.command is None:
@@ -119,7 +148,7 @@ def _add_suite_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--host", metavar="ADDR", help="listen on this address alone, not on all")
 
 
-def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "run",
         help="run files, the suite's preset, or a quick proxy",
@@ -166,7 +195,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     quick.add_argument("--maxconn", type=int, metavar="N", help="sessions at a time")
 
 
-def _add_suite(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_suite(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "suite",
         help="print the haproxy.cfg for Dispatcher Suite",
@@ -177,7 +206,7 @@ def _add_suite(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_suite_options(parser)
 
 
-def _add_demo(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "demo",
         help="see a server die and come back while nobody notices",

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "benchmarks"
 QUICK = ("--rounds", "1", "--count", "small")
 # Name -> how many lines there are of dsbalance.
-LIBRARY = {"ring.py": 17, "route.py": 4, "startup.py": 2, "table.py": 1}
+LIBRARY = {"ring.py": 17, "route.py": 4, "parsing.py": 4, "startup.py": 2, "table.py": 1}
 
 on_linux = pytest.mark.skipif(
     not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from Linux's /proc"

@@ -117,6 +117,27 @@ def test_a_bad_file_is_named_with_its_line(
     assert message in error
 
 
+def test_a_carriage_return_ends_no_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "x.cfg"
+    path.write_bytes(b"global\r\n\r\rmaxconn 5\rx\r\ny\r\n")
+    assert cli.main(["-c", "-f", str(path)]) == cli.EXIT_WRONG
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"dsbalance: {path}:2: maxconn: unexpected word 'x'"
+    assert second.startswith(f"dsbalance: {path}:3: unknown keyword 'y'")
+
+
+@pytest.mark.parametrize("name", ["no\0name", "a\nb\x1b[2J.cfg", "\udcff.cfg"])
+def test_a_name_that_is_no_name_is_said_on_one_line(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["-c", "-f", name]) == cli.EXIT_WRONG
+    error = capsys.readouterr().err
+    assert error.endswith("\n")
+    assert error[:-1].isprintable()
+    assert error.startswith("dsbalance: ")
+    assert "cannot read: " in error
+
+
 def test_an_empty_directory_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["-c", "-f", str(tmp_path)]) == cli.EXIT_WRONG
     assert "there is no *.cfg" in capsys.readouterr().err
@@ -150,6 +171,9 @@ def test_the_suite_is_printed_as_a_file_that_reads_back(
         ["run", "-f", "x", "--stick", "3m"],
         ["run", "--paragon", "a", "--maxconn", "5"],
         ["run", "--print-ports", "9100"],
+        ["run", *["-v"] * 1000],
+        ["a\nb\x1b[2J"],
+        ["run", "--server", "a\nb", "--no\nsuch"],
     ],
 )
 def test_wrong_words_are_a_matter_of_usage(
@@ -158,7 +182,11 @@ def test_wrong_words_are_a_matter_of_usage(
     with pytest.raises(SystemExit) as caught:
         cli.main(words)
     assert caught.value.code == cli.EXIT_USAGE
-    assert "usage:" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("usage: dsbalance ")
+    assert said.endswith("\n")
+    assert " error: " in said.splitlines()[-1]
+    assert said.splitlines()[-1].isprintable()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,13 @@ def test_a_configuration_error_says_every_problem_on_a_line() -> None:
     assert [problem.message for problem in error.problems] == ["first", "second"]
 
 
+def test_joined_errors_keep_their_problems_in_order() -> None:
+    error = ConfigError.join(
+        [ConfigError("a", Problem("b", line=2, file="x.cfg")), ConfigError("c")]
+    )
+    assert error.problems == (Problem("a"), Problem("b", line=2, file="x.cfg"), Problem("c"))
+
+
 @pytest.mark.parametrize(
     ("error", "builtin"),
     [

@@ -6,6 +6,7 @@ import pytest
 
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.config import Reading, read
+from dsbalance.haproxy.statement import Report
 from dsbalance.model import Keepalive
 
 TIMEOUTS = "defaults\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
@@ -118,6 +119,45 @@ def test_a_name_that_nothing_answers_to_is_reported_at_its_line(
     assert len(found) == len(expected), found
     for problem, beginning in zip(found, expected, strict=True):
         assert problem.startswith(beginning)
+
+
+def test_it_is_known_where_everything_stands() -> None:
+    found = reading("global\nmaxconn 5\nlisten a\nbind :1\nserver s h\n").places
+    assert {subject: place.line for subject, place in found.items()} == {
+        "global maxconn": 2,
+        "frontend a": 3,
+        "frontend a, bind :1": 4,
+        "backend a": 3,
+        "backend a, server s": 5,
+    }
+    assert reading("").places == {}
+
+
+def test_a_near_name_is_looked_for_among_a_few_short_ones() -> None:
+    def said(*names: str) -> str:
+        backends = "".join(f"backend {name}\n" for name in names)
+        (problem,) = problems(f"frontend a\nbind :1\ndefault_backend {names[0]}x\n{backends}")
+        return problem
+
+    few = [f"b{number}" for number in range(20)]
+    assert said(*few).endswith("; did you mean 'b0'?")
+    assert said(*few, "b20").endswith("there is no backend 'b0x'")
+    assert said("b" * 19).endswith(f"; did you mean '{'b' * 19}'?")
+    assert said("b" * 20).endswith(f"there is no backend '{'b' * 20}x'")
+
+
+def test_when_no_more_problems_are_listed_no_more_are_looked_for() -> None:
+    sections = "".join(f"frontend f{number}\n" for number in range(2 * Report.MAX_LISTED))
+    found = problems(sections)
+    assert len(found) == Report.MAX_LISTED + 1
+    assert found[-1].endswith(": and more: 1000 are listed")
+
+
+def test_of_many_sections_not_every_notice_is_listed() -> None:
+    sections = "".join(f"listen f{number}\n" for number in range(Report.MAX_LISTED))
+    found = [str(notice) for notice in reading(sections).notices]
+    assert len(found) == Report.MAX_LISTED + 1
+    assert sum("no bind" in notice for notice in found) == Report.MAX_LISTED // 2
 
 
 def test_names_are_looked_up_across_files_and_in_any_order() -> None:

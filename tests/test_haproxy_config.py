@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsbalance.errors import ConfigError
-from dsbalance.haproxy.config import GLOBAL_ROWS, MAX_PROBLEMS, Reading, read
+from dsbalance.haproxy.config import GLOBAL_ROWS, Reading, read
 from dsbalance.haproxy.keywords import OTHER_SECTIONS, PREPROCESSOR
 from dsbalance.haproxy.proxy_words import PROXY_WORDS
 from dsbalance.haproxy.server_words import BIND_WORDS, SERVER_WORDS
+from dsbalance.haproxy.statement import Report
 from dsbalance.model import Config
 
 HAPROXY = shutil.which("haproxy")
@@ -96,6 +97,8 @@ def test_a_wrong_global_line_is_refused(text: str, expected: str) -> None:
             "defaults x\ndefaults x\nbackend a from x\n",
             "3: backend: defaults 'x' stands at x.cfg:1",
         ),
+        ("backend a\nlisten a\n", "2: listen a: the name is taken by the backend of x.cfg:1"),
+        ("backend a\nbackend a\n", "2: backend a: the name is taken by the backend of x.cfg:1"),
         ("peers p\npeer x 10.0.0.1:1\n", "1: peers: refused: HAProxy has it, this version does"),
         (".if 1\n", "1: .if: refused: conditional blocks are not read"),
         ("backend a\nno\n", "2: unknown keyword 'no' in a backend section"),
@@ -203,9 +206,9 @@ def test_all_problems_are_reported_by_file_and_line() -> None:
 
 
 def test_a_file_that_is_something_else_is_given_up() -> None:
-    found = problems("x\n" * 10 * MAX_PROBLEMS)
-    assert len(found) == MAX_PROBLEMS + 1
-    assert found[-1] == f"{MAX_PROBLEMS}: too many problems, the rest was not read"
+    found = problems("x\n" * 10 * Report.MAX_LISTED)
+    assert len(found) == Report.MAX_LISTED + 1
+    assert found[-1] == "1001: and more: 1000 are listed"
 
 
 def test_defaults_go_on_in_the_next_file_and_sections_do_not() -> None:

@@ -19,6 +19,7 @@ from dsbalance.haproxy.lexer import (
     parse_integer,
     parse_size,
     parse_time,
+    printable,
     quote,
     quoted,
     split,
@@ -164,6 +165,21 @@ def test_a_word_with_nul_cannot_be_written() -> None:
 def test_a_word_in_a_message_is_short_and_on_one_line(word: str) -> None:
     assert "\n" not in quoted(word)
     assert len(quoted("x" * 100_000)) < 70
+
+
+@given(st.text(), st.none() | st.integers(3, 20))
+def test_what_goes_to_a_terminal_stays_on_its_line(text: str, limit: int | None) -> None:
+    shown = printable(text, limit)
+    assert shown.isprintable()
+    if text.isprintable():
+        assert len(shown) == min(len(text), limit or len(text))
+        assert shown[: len(shown) - 3] == text[: len(shown) - 3]
+
+
+def test_what_is_cut_says_so() -> None:
+    assert printable("x" * 100, 7) == "xxxx..."
+    assert printable("x" * 7, 7) == "x" * 7
+    assert printable("a\nb\x1b[2J\udcff é") == r"a\nb\x1b[2J\udcff é"
 
 
 # --- times, sizes, numbers -----------------------------------------------------------------------

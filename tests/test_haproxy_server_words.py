@@ -94,6 +94,13 @@ def test_a_wrong_bind_line_is_refused_with_all_its_problems(line: str, messages:
         assert message in str(problem)
 
 
+def test_a_line_of_nothing_but_commas_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigError) as caught:
+        binds("," * 60_000)
+    assert 20 <= len(caught.value.problems) < 30
+    assert len(binds(",".join(f":{port}" for port in range(1, 30_000)))) == 29_999
+
+
 # --- server --------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,24 @@ def test_a_message_is_short_and_on_one_line_whatever_a_name_holds() -> None:
     assert len(report.notices[0].message) == 300
 
 
+def test_what_nobody_would_read_is_not_listed() -> None:
+    report = Report()
+    for number in range(Report.MAX_LISTED):
+        assert not report.is_full
+        report.problem(Place("x.cfg", number), "wrong")
+    assert not report.is_full
+    for number in range(5):
+        report.problem(Place("x.cfg", 2000 + number), "wrong")
+        assert report.is_full
+    assert len(report.problems) == Report.MAX_LISTED + 1
+    assert str(report.problems[-1]) == "x.cfg:2000: and more: 1000 are listed"
+    assert not report.is_noted_enough
+    for number in range(Report.MAX_LISTED + 5):
+        report.notice(Place("x.cfg", number), "perhaps")
+    assert report.is_noted_enough
+    assert str(report.notices[-1]) == "x.cfg:1000: and more: 1000 are listed"
+
+
 def test_what_has_no_effect_is_listed_once() -> None:
     report = Report()
     report.no_effect(HERE, "log")

@@ -10,6 +10,7 @@ import re
 import ssl
 import subprocess
 import sys
+import textwrap
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,14 @@ MACHINE_PATH = re.compile(r"(?:/(?:home|Users|root|work)/|[A-Z]:\\Users\\)\w")
 PAGE = re.compile(r"(?<![\w/:.*-])(?:[\w.-]+/)*[\w-]+\.md\b")
 LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+# What a rule is tried on.
+SIGN = """
+def sign(number):
+    if number:
+        return 1
+    return 0
+"""
 
 # The README shows the library as it is when the proxy is in it.
 PUBLIC_API = hasattr(dsbalance, "Proxy")
@@ -202,6 +211,48 @@ def test_the_check_script_explains_itself() -> None:
     command = [sys.executable, str(ROOT / CHECK.split()[1]), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--others" in done.stdout
+
+
+def test_the_rule_about_own_tests_bites(tmp_path: Path) -> None:
+    pytest.importorskip("coverage")
+    files = {
+        "pyproject.toml": """
+            [tool.dsbalance.layers]
+            core = ["dsbalance.a", "dsbalance.b"]
+            [tool.coverage.run]
+            branch = true
+            source = ["dsbalance"]
+            """,
+        "dsbalance/__init__.py": "",
+        "dsbalance/a.py": SIGN,
+        "dsbalance/b.py": SIGN,
+        "tests/test_a.py": "from dsbalance import a\ndef test(): a.sign(0)\n",
+        "tests/test_a_more.py": "from dsbalance import a, b\ndef test(): b.sign(a.sign(1))\n",
+        "tests/test_b.py": "from dsbalance import b\ndef test(): b.sign(0)\n",
+        "tools/own_coverage.py": (ROOT / "tools" / "own_coverage.py").read_text(encoding="utf-8"),
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(text), encoding="utf-8")
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *words],
+            cwd=tmp_path,
+            # Where coverage keeps what it measures of these tests is not the place for that.
+            env={name: value for name, value in os.environ.items() if "COV" not in name},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    tests = run("-m", "coverage", "run", "-m", "pytest", "-p", "tools.own_coverage")
+    assert tests.returncode == 0, tests.stdout + tests.stderr
+    report = run("tools/own_coverage.py")
+    assert report.returncode == 1
+    assert report.stdout.splitlines()[0] == "dsbalance/b.py: test_b omits 4"
+    assert len(report.stdout.splitlines()) == 2
 
 
 @pytest.mark.parametrize("code", blocks(README, "python"))

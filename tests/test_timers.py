@@ -126,6 +126,18 @@ def test_whoever_is_due_may_be_set_again_at_once() -> None:
     assert timers.due_at == math.inf
 
 
+def test_who_is_cancelled_or_set_again_before_its_turn_is_passed_over() -> None:
+    timers, first, cancelled, later = Timers(), Owner(), Owner(), Owner()
+    for owner in (first, cancelled, later):
+        timers.set(owner, 5.0, 0.0)
+    due = timers.take(6.0)
+    assert next(due) is first
+    timers.cancel(cancelled)
+    timers.set(later, 50.0, 6.0)
+    assert list(due) == []
+    assert list(timers.take(60.0)) == [later]
+
+
 def test_setting_again_replaces_the_deadline_even_by_an_earlier_one() -> None:
     timers, owner = Timers(), Owner()
     timers.set(owner, 50.0, 0.0)

@@ -4,10 +4,13 @@
     python3 tools/check.py --python 3.12    the tests alone, under another Python
     python3 tools/check.py --others         the same under each supported Python found here
     python3 tools/check.py --wheel          a wheel, installed into an empty environment, runs there
+    python3 tools/check.py --mutants        bugs that are planted into the core fail its tests
+    python3 tools/check.py --all            everything but the planted bugs
 
-Options may stand together. The environments are ``.venv`` and ``.venv-3.12`` and so on; they are
-this script's own and are made anew when their Python or pyproject.toml has changed. A step that
-fails does not stop the next one; the exit status is 1 if any has failed.
+Options may stand together, and what they ask for runs side by side. The environments are ``.venv``
+and ``.venv-3.12`` and so on; they are this script's own and are made anew when their Python or
+pyproject.toml has changed. A step that fails does not stop the next one; the exit status is 1 if
+any has failed.
 """
 
 from __future__ import annotations
@@ -24,18 +27,23 @@ import textwrap
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
-# A step that takes this long on any machine hangs.
-STEP_SECONDS = 420.0
+# A step that takes this long on any machine hangs. Whoever waits for all of it may wait 10 minutes.
+STEP_SECONDS = 480.0
+# The tests wait for almost as long as they compute.
+AT_ONCE = (os.cpu_count() or 1) + 1
 _BIN, _EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 _SAY_VERSION = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
 # What a user has set for other programs would be tested along with the project.
 _LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
+# Set by Ctrl-C: no further step is to start.
+_interrupted = threading.Event()
 
 
 class Step(NamedTuple):
@@ -51,38 +59,71 @@ def main() -> int:
     if sys.version_info < OLDEST:
         print(f"dsbalance needs Python 3.11 or newer; this one is {platform.python_version()}")
         return 1
-    options = _parser().parse_args()
-    steps: list[Step] = []
-    if not (options.python or options.others or options.wheel):
-        steps += check_all()
-    for version in options.python:
-        steps += check_tests(version, required=True)
-    if options.others:
-        for version in supported_versions():
-            if version != _version():
-                steps += check_tests(version, required=False)
-    if options.wheel:
-        steps += check_wheel()
-    print("\n== Summary")
+    began = time.monotonic()
+    steps = check(_parser().parse_args())
+    print(f"\n== Summary, after {time.monotonic() - began:.0f} s and {_cpu():.0f} s of CPU time")
     for step in steps:
         print(f"{'ok    ' if step.passed else 'FAILED'}  {step.title:<22}  {step.note}")
     return 0 if all(step.passed for step in steps) else 1
 
 
-def check_all() -> Iterator[Step]:
-    """Run every check under the Python that runs this script."""
-    title = f"environment {_version()}"
-    python, step = environment(title, sys.executable, ROOT / ".venv", "dev")
-    yield step
-    if not step.passed:
-        return
+def check(options: argparse.Namespace) -> list[Step]:
+    """Run what ``options`` ask for, and return the steps that there were."""
+    others = [version for version in supported_versions() if version != _version()]
+    is_required = dict.fromkeys(others if options.others or options.all else (), False)
+    is_required |= dict.fromkeys(options.python, True)
+    lanes = [check_tests(version, required=must) for version, must in is_required.items()]
+    steps = []
+    if at_home := list(_at_home(options)):
+        title = f"environment {_version()}"
+        python, made = environment(title, sys.executable, ROOT / ".venv", "dev")
+        steps.append(made)
+        if made.passed:
+            lanes += [lane(python) for lane in at_home]
+    return steps + side_by_side(lanes)
+
+
+def _at_home(options: argparse.Namespace) -> Iterator[Callable[[Path], Iterator[Step]]]:
+    """Yield what is to run in the environment of this Python, the longest first."""
+    if options.all or not any(vars(options).values()):
+        yield check_tests_here
+        yield check_text
+    if options.wheel or options.all:
+        yield check_wheel
+    if options.mutants:
+        yield check_mutants
+
+
+def side_by_side(lanes: Iterable[Iterator[Step]]) -> list[Step]:
+    """Run ``lanes`` at the same time, the steps of each in their order; return all steps."""
+    finished: list[list[Step]] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            finished += pool.map(list, lanes)
+        except KeyboardInterrupt:
+            # Whatever runs has had the same signal.
+            _interrupted.set()
+            raise
+    return [step for lane in finished for step in lane]
+
+
+def check_text(python: Path) -> Iterator[Step]:
+    """Check what can be checked without running it."""
     yield run("ruff check", python, "-m", "ruff", "check", ".")
     yield run("ruff format", python, "-m", "ruff", "format", "--check", ".")
     yield run("mypy --strict", python, "-m", "mypy", *typed_folders())
-    tests = run(f"tests {_version()}", python, "-m", "coverage", "run", "-m", "pytest")
-    yield tests
-    core = f"--include={','.join(core_paths())}"
-    yield run("coverage of the core", python, "-m", "coverage", "report", core)
+
+
+def check_tests_here(python: Path) -> Iterator[Step]:
+    """Run the tests, and see whether each module of the core is covered by its own ones."""
+    credit = ("-p", "tools.own_coverage")
+    yield run(f"tests {_version()}", python, "-m", "coverage", "run", "-m", "pytest", *credit)
+    yield run("coverage of the core", python, ROOT / "tools" / "own_coverage.py")
+
+
+def check_mutants(python: Path) -> Iterator[Step]:
+    """Plant bugs into the core, one at a time; the tests of the module have to fail."""
+    yield run("planted bugs", python, "-m", "tests.mutants")
 
 
 def check_tests(version: str, *, required: bool) -> Iterator[Step]:
@@ -95,16 +136,12 @@ def check_tests(version: str, *, required: bool) -> Iterator[Step]:
     python, step = environment(f"environment {version}", base, folder, "test")
     yield step
     if step.passed:
-        yield run(f"tests {version}", python, "-m", "pytest")
+        # What failed last is for whoever runs pytest, and kept by one of them.
+        yield run(f"tests {version}", python, "-m", "pytest", "-p", "no:cacheprovider")
 
 
-def check_wheel() -> Iterator[Step]:
+def check_wheel(python: Path) -> Iterator[Step]:
     """Build the wheel, install it where nothing else is, and run it from an empty folder."""
-    title = f"environment {_version()}"
-    python, step = environment(title, sys.executable, ROOT / ".venv", "dev")
-    yield step
-    if not step.passed:
-        return
     with tempfile.TemporaryDirectory(prefix="dsbalance-") as name:
         place = Path(name)
         copy_sources(place / "source")
@@ -223,32 +260,36 @@ def working(python: str) -> str | None:
 
 
 def run(title: str, *command: str | Path, cwd: Path = ROOT) -> Step:
-    """Run ``command``, pass on what it prints, and stop it after ``STEP_SECONDS``."""
-    print(f"\n== {title}: {textwrap.shorten(_shown(command), 150)}", flush=True)
+    """Run ``command``, and stop it after ``STEP_SECONDS``.
+
+    What it says is printed when it has ended, in one piece: others run at the same time.
+    """
+    if _interrupted.is_set():
+        return Step(title, passed=False, note="interrupted")
+    print(f"-- {title} ...", flush=True)
     kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
-    began = time.monotonic()
-    note = ""
-    with subprocess.Popen(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**kept, "PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-    ) as process:
-        alarm = threading.Timer(STEP_SECONDS, process.kill)
-        alarm.start()
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            note = line.strip(" =\n") or note
-        process.wait()
-        alarm.cancel()
-    if time.monotonic() - began > STEP_SECONDS:
-        note = f"stopped after {STEP_SECONDS:.0f} s"
-    return Step(title, process.returncode == 0, note)
+    words = [str(part) for part in command]
+    # Not a pipe: a child that the command has left behind would keep it open.
+    with tempfile.TemporaryFile() as output:
+        try:
+            status = subprocess.run(
+                words,
+                cwd=cwd,
+                env={**kept, "PYTHONUNBUFFERED": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=STEP_SECONDS,
+                check=False,
+            ).returncode
+            note = ""
+        except subprocess.TimeoutExpired:
+            status, note = 1, f"stopped after {STEP_SECONDS:.0f} s"
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    print(f"\n== {title}: {textwrap.shorten(_shown(command), 150)}\n{text}", flush=True)
+    lines = (line.strip(" =") for line in reversed(text.splitlines()))
+    return Step(title, status == 0, note or next(filter(None, lines), ""))
 
 
 def executable(folder: Path, name: str) -> Path:
@@ -269,16 +310,16 @@ def typed_folders() -> list[str]:
     return [name for name in folders if any((ROOT / name).rglob("*.py"))]
 
 
-def core_paths() -> Iterator[str]:
-    """Yield where the modules of the core are, as patterns for coverage."""
-    for module in _pyproject()["tool"]["dsbalance"]["layers"]["core"]:
-        yield f"{module.replace('.', '/')}.py"
-
-
 def _pyproject() -> dict[str, Any]:
     import tomllib  # noqa: PLC0415 - main() has to say that Python is too old before this fails
 
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _cpu() -> float:
+    """Return the seconds of CPU time that every command has taken so far; 0 on Windows."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def _version() -> str:
@@ -309,6 +350,14 @@ def _parser() -> argparse.ArgumentParser:
         "--others", action="store_true", help="run them under the other Pythons that are found"
     )
     parser.add_argument("--wheel", action="store_true", help="build, install and run a wheel")
+    parser.add_argument(
+        "--mutants",
+        action="store_true",
+        help="plant bugs, which the tests of the core have to find",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="the default, --others and --wheel, side by side"
+    )
     return parser
 
 

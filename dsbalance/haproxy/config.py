@@ -40,9 +40,6 @@ from dsbalance.haproxy.statement import Arguments, Place, Report
 from dsbalance.model import Config
 from dsbalance.policy import load_policy
 
-# A file of another kind is wrong in every line; nobody reads more than this.
-MAX_PROBLEMS = 1000
-
 # What stands before the words of ours in a comment.
 _OURS = "dsbalance:"
 _OUR_WORDS = ("bounded-clients", "policy")
@@ -135,7 +132,7 @@ GLOBAL_ROWS: Mapping[str, Keyword] = {
     "hard-stop-after": Keyword(sections="G", parse=_hard_stop_after),
     "maxconn": Keyword(sections="G", repeats=True, parse=_global_maxconn),
 }
-_KINDS = tuple(Kind)
+_KINDS = {kind.value: kind for kind in Kind}
 _SECTIONS = (*_KINDS, *OTHER_SECTIONS)
 _FAMILIES = families(PROXY_WORDS)
 
@@ -190,8 +187,7 @@ class _Reader:
             if line and not line.isspace():
                 self._place = Place(filename, number)
                 self._read_line(line)
-            if len(self.report.problems) >= MAX_PROBLEMS:
-                self.report.problem(self._place, "too many problems, the rest was not read")
+            if self.report.is_full:
                 break
         self._end_section()
 
@@ -210,7 +206,7 @@ class _Reader:
         except ConfigError as error:
             self.report.failed(self._place, error)
             return
-        if (comment := comment.lstrip()).startswith(_OURS):
+        if comment and (comment := comment.lstrip()).startswith(_OURS):
             self._comment(comment.removeprefix(_OURS).split())
         # A variable that is empty may end a line; in its middle HAProxy would drop what follows.
         while words and not words[-1]:
@@ -247,7 +243,7 @@ class _Reader:
     def _statement(self, words: list[str]) -> None:
         first = words[0]
         if first in _KINDS:
-            self._open(Kind(first), words[1:])
+            self._open(_KINDS[first], words[1:])
         elif first in OTHER_SECTIONS:
             self._open_other(first)
         elif first in PREPROCESSOR:
@@ -303,7 +299,8 @@ class _Reader:
             self.report.problem(self._place, f"{kind}: there is no defaults {quoted(name)} above")
             return self._defaults.inherited()
         if len(found) > 1:
-            lines = " and ".join(f"{d.place.file}:{d.place.line}" for d in found)
+            # Not all of them: there may be thousands, and as many sections that name them.
+            lines = " and ".join(f"{d.place.file}:{d.place.line}" for d in (found[0], found[-1]))
             self.report.problem(self._place, f"{kind}: defaults {quoted(name)} stands at {lines}")
         return found[-1].settings.inherited()
 
@@ -338,9 +335,8 @@ class _Reader:
         kind = section.kind if isinstance(section, Section) else Kind.GLOBAL
         rows = PROXY_WORDS if isinstance(section, Section) else GLOBAL_ROWS
         is_negated = words[0] == "no" and len(words) > 1
-        is_negated = is_negated or words[:2] == ["default", "option"]
-        words = words[is_negated:]
-        keyword, rest = _two_or_one(words)
+        is_negated = is_negated or (words[0] == "default" and words[1:2] == ["option"])
+        keyword, rest = _two_or_one(words[1:] if is_negated else words)
         row = rows.get(keyword)
         if row is None:
             self._unknown(keyword, kind, rows)
@@ -425,5 +421,6 @@ def _without_base(words: list[str]) -> tuple[list[str], str | None]:
 
 def _two_or_one(words: list[str]) -> tuple[str, list[str]]:
     """Return the keyword of one or two words, and the words after it."""
-    count = 2 if words[0] in _FAMILIES else 1
-    return " ".join(words[:count]), words[count:]
+    if words[0] in _FAMILIES:
+        return " ".join(words[:2]), words[2:]
+    return words[0], words[1:]

@@ -236,6 +236,23 @@ def quoted(word: str) -> str:
     return repr(word if len(word) <= 60 else word[:57] + "...")
 
 
+def printable(text: str, limit: int | None = None) -> str:
+    r"""Return ``text`` as it may go to a terminal, on one line: a name can hold anything.
+
+    Args:
+        text: What to show.
+        limit: Characters of it at the most; None: all.
+
+    >>> print(printable("a\nb"), printable("a long story", 9))
+    a\nb a long...
+    """
+    if limit is not None and len(text) > limit:
+        text = text[: limit - 3] + "..."
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def quote(word: str) -> str:
     r"""Return ``word`` as it is written in a file, so that :func:`split` gives it back.
 

@@ -58,7 +58,11 @@ class Kind(enum.StrEnum):
     @property
     def letter(self) -> str:
         """How the tables name it."""
-        return self.value[0].upper()
+        return self[0].upper()
+
+
+_FRONTENDS = (Kind.FRONTEND, Kind.LISTEN)
+_BACKENDS = (Kind.BACKEND, Kind.LISTEN)
 
 
 class Named(NamedTuple):
@@ -149,8 +153,8 @@ class Section:
         self.place = place
         self.settings = settings
         # Whether clients may connect to it, and whether it may have servers.
-        self.is_frontend = kind in {Kind.FRONTEND, Kind.LISTEN}
-        self.is_backend = kind in {Kind.LISTEN, Kind.BACKEND}
+        self.is_frontend = kind in _FRONTENDS
+        self.is_backend = kind in _BACKENDS
         self.binds: list[Bind] = []
         self.bind_places: list[Place] = []
         self.servers: dict[str, ServerLine] = {}

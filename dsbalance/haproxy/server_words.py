@@ -8,9 +8,9 @@ Source: HAProxy 2.6 configuration manual, 5.1 and 5.2.
 
 from __future__ import annotations
 
-import dataclasses
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.keywords import Verdict, Word, words
@@ -18,6 +18,9 @@ from dsbalance.haproxy.lexer import parse_address, parse_integer, parse_time, qu
 from dsbalance.haproxy.statement import Arguments, Place
 from dsbalance.hashring import MAX_WEIGHT
 from dsbalance.model import Bind, Check, Server
+
+# A check is frozen, and mostly the same for all servers of a backend.
+_check = functools.lru_cache(maxsize=8)(Check)
 
 
 @dataclass(slots=True)
@@ -78,15 +81,14 @@ def read_binds(args: Arguments) -> list[Bind]:
     """Return the binds of a line: addresses parted by commas, then words for all of them.
 
     Raises:
-        ConfigError: With every problem of the line.
+        ConfigError: With every problem of the line, up to 20 addresses that are wrong.
     """
     errors: list[ConfigError] = []
-    given = args.take("ADDRESS:PORT, such as :5022 or [::]:5014-5019").split(",")
-    if len(given) > 1 and not given[-1]:
-        given.pop()
+    given = args.take("ADDRESS:PORT, such as :5022 or [::]:5014-5019").removesuffix(",").split(",")
     draft = BindWords()
     try:
-        read_words(args, BIND_WORDS, draft)
+        if args:
+            read_words(args, BIND_WORDS, draft)
     except ConfigError as error:
         errors.append(error)
     binds = []
@@ -95,6 +97,8 @@ def read_binds(args: Arguments) -> list[Bind]:
             binds.append(_bind(word, draft))
         except ConfigError as error:
             errors.append(error)
+        if len(errors) > 20:  # it may be one of nothing but commas
+            break
     if errors:
         raise ConfigError.join(errors)
     return binds
@@ -129,7 +133,7 @@ def read_server(args: Arguments, defaults: ServerWords) -> ServerLine:
         errors.append(error)
     draft = defaults
     if args:
-        draft = dataclasses.replace(defaults)
+        draft = replace(defaults)
         try:
             read_words(args, SERVER_WORDS, draft)
         except ConfigError as error:
@@ -158,7 +162,7 @@ def read_default_server(args: Arguments, defaults: ServerWords) -> ServerWords:
     Raises:
         ConfigError: With every problem of the line.
     """
-    draft = dataclasses.replace(defaults)
+    draft = replace(defaults)
     read_words(args, DEFAULT_SERVER_WORDS, draft)
     return draft
 
@@ -245,7 +249,7 @@ def _make_check(line: ServerLine, rules: CheckRules) -> Check:
                 f"server {line.name}: it has neither a port nor a check port, "
                 "and a 'tcp-check connect' names none"
             )
-    return Check(
+    return _check(
         ports=ports,
         host=line.words.check_host,
         interval=line.words.interval,

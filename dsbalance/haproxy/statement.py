@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from dsbalance.errors import ConfigError, Problem
-from dsbalance.haproxy.lexer import quoted
+from dsbalance.haproxy.lexer import printable, quoted
 
 
 class Place(NamedTuple):
@@ -22,8 +22,10 @@ class Report:
 
     __slots__ = ("_listed", "_suggestions", "notices", "problems")
 
+    # A file of another kind is wrong in every line; nobody reads more of either than this.
+    MAX_LISTED = 1000
     # A search for the nearest word takes about a millisecond, and a file may be wrong all through.
-    MAX_SUGGESTIONS = 20
+    MAX_SUGGESTIONS = 10
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -31,9 +33,19 @@ class Report:
         self._listed: set[str] = set()
         self._suggestions = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no further problem would be listed."""
+        return len(self.problems) > self.MAX_LISTED
+
+    @property
+    def is_noted_enough(self) -> bool:
+        """Whether no further notice would be listed."""
+        return len(self.notices) > self.MAX_LISTED
+
     def problem(self, place: Place, message: str) -> None:
         """Add one thing that is wrong."""
-        self.problems.append(Problem(_shown(message), file=place.file, line=place.line))
+        self._list(self.problems, place, message)
 
     def failed(self, place: Place, error: ConfigError, prefix: str = "") -> None:
         """Add everything that ``error`` says; ``prefix`` names the word that it is about."""
@@ -42,7 +54,7 @@ class Report:
 
     def notice(self, place: Place, message: str) -> None:
         """Add one thing that is worth knowing."""
-        self.notices.append(Problem(_shown(message), file=place.file, line=place.line))
+        self._list(self.notices, place, message)
 
     def notice_once(self, place: Place, message: str) -> None:
         """Add a notice, if it is the first one of its words."""
@@ -66,14 +78,12 @@ class Report:
         near = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.7)
         return f"; did you mean '{near[0]}'?" if near else ""
 
-
-def _shown(message: str) -> str:
-    """Return a message as it may go to a terminal: a name in a file can hold anything."""
-    if len(message) > 300:
-        message = message[:297] + "..."
-    if message.isprintable():
-        return message
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in message)
+    def _list(self, listed: list[Problem], place: Place, message: str) -> None:
+        if len(listed) < self.MAX_LISTED:
+            listed.append(Problem(printable(message, 300), file=place.file, line=place.line))
+        elif len(listed) == self.MAX_LISTED:
+            message = f"and more: {self.MAX_LISTED} are listed"
+            listed.append(Problem(message, file=place.file, line=place.line))
 
 
 class Arguments:
