@@ -282,7 +282,7 @@ def run(title: str, *command: str | Path, cwd: Path = ROOT) -> Step:
                 timeout=STEP_SECONDS,
                 check=False,
             ).returncode
-            note = ""
+            note = f"ended by signal {-status}" if status < 0 else ""
         except subprocess.TimeoutExpired:
             status, note = 1, f"stopped after {STEP_SECONDS:.0f} s"
         output.seek(0)
