@@ -424,7 +424,7 @@ def load_policy(spec: str) -> Policy:
         for part in name.split("."):
             maker = getattr(maker, part)
         policy = maker()
-    except Exception as error:  # a module of the user's own may raise anything
+    except (Exception, SystemExit) as error:  # a module of the user's own may raise anything
         raise ConfigError(f"policy {spec}: {type(error).__name__}: {error}") from error
     return _checked(policy, spec)
 

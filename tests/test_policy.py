@@ -436,3 +436,8 @@ def test_a_policy_derived_from_one_that_ships_is_guarded_too() -> None:
         pass
 
     assert isinstance(guarded(Mine(), Backend(name="x")), Guarded)
+
+
+def test_a_policy_that_would_end_the_program_is_refused() -> None:
+    with pytest.raises(ConfigError, match="policy sys:exit: SystemExit"):
+        load_policy("sys:exit")
