@@ -10,67 +10,61 @@ All durations are seconds; ``None`` where a duration may be left out means *no l
 
 from __future__ import annotations
 
-import enum
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dsbalance.errors import ConfigError, Problem
+from dsbalance.errors import ConfigError
 from dsbalance.hashring import MAX_WEIGHT
+from dsbalance.validation import (
+    ambiguous,
+    choose,
+    dangling,
+    demand,
+    durations,
+    identifier,
+    repeated,
+    whole,
+)
+from dsbalance.words import (
+    Balance,
+    HashKey,
+    HashKind,
+    InitState,
+    OnError,
+    SrvKey,
+    StickAction,
+    TableType,
+)
 
-# Names may stand in statistics, logs and the runtime API: HAProxy allows letters, digits, `-_.:`.
-_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+__all__ = [
+    "Backend",
+    "Balance",
+    "Bind",
+    "Check",
+    "Config",
+    "Frontend",
+    "HashKey",
+    "HashKind",
+    "HashType",
+    "InitState",
+    "Keepalive",
+    "Observe",
+    "OnError",
+    "Server",
+    "SrvKey",
+    "StickAction",
+    "StickRule",
+    "Table",
+    "TableType",
+]
+
 # HAProxy keeps ids in a signed 32-bit integer.
 _MAX_ID = 2**31 - 1
 _MAX_PORT = 65535
-# What no number of a configuration reaches; Python refuses to write one of 4,300 digits.
-_MAX_BITS = 64
-# HAProxy refuses timers of 2^31 ms and more (24.8 days).
-_MAX_SECONDS = 2**31 / 1000
-
-
-class Balance(enum.StrEnum):
-    """How a backend chooses among its servers, in the words of ``balance``."""
-
-    ROUNDROBIN = "roundrobin"
-    LEASTCONN = "leastconn"
-    FIRST = "first"
-    SOURCE = "source"
-
-
-class HashKind(enum.StrEnum):
-    """How ``balance source`` turns a hash into a server, in the words of ``hash-type``."""
-
-    MAP_BASED = "map-based"
-    CONSISTENT = "consistent"
-
-
-class StickAction(enum.StrEnum):
-    """What a ``stick`` rule does with the table."""
-
-    ON = "on"
-    MATCH = "match"
-    STORE_REQUEST = "store-request"
-
-
-class TableType(enum.StrEnum):
-    """What a stick table takes as a key. ``ip`` has no place for an IPv6 source."""
-
-    IP = "ip"
-    IPV6 = "ipv6"
-
-
-def _choose(value: object, name: str, kind: type[enum.StrEnum]) -> None:
-    """Let a word stand for the member of ``kind`` that it is the value of."""
-    word = getattr(value, name)
-    if isinstance(word, kind):
-        return
-    try:
-        # The only way to set what is frozen; it is not shared with anybody yet.
-        object.__setattr__(value, name, kind(word))
-    except ValueError:
-        raise ConfigError(f"{name} must be one of {', '.join(kind)}, not {word!r}") from None
+_MAX_PERCENT = 65535
+# Each draw costs a look-up; two are nearly as good as all of them (Mitzenmacher 2001).
+_MAX_DRAWS = 1000
+# HAProxy 3.0 manual, `guid`.
+_MAX_GUID = 127
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +93,30 @@ class Check:
     timeout: float | None = None
 
     def __post_init__(self) -> None:
-        _demand(
-            *(_whole("check port", port, 1, _MAX_PORT) for port in self.ports),
-            *_durations(self, "interval", "fast_interval", "down_interval", "timeout"),
-            _whole("rise", self.rise, 1),
-            _whole("fall", self.fall, 1),
+        demand(
+            *(whole("check port", port, 1, _MAX_PORT) for port in self.ports),
+            *durations(self, "interval", "fast_interval", "down_interval", "timeout"),
+            whole("rise", self.rise, 1),
+            whole("fall", self.fall, 1),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """How traffic counts for a server's health besides its checks: HAProxy's ``observe layer4``.
+
+    Attributes:
+        error_limit: Failed connects in a row, at least 1, that have a consequence.
+        on_error: The consequence: ``fastinter`` hastens the next check, the others do so too and
+            take one step down, all steps but one, or all of them.
+    """
+
+    error_limit: int = 10
+    on_error: OnError = OnError.FAIL_CHECK
+
+    def __post_init__(self) -> None:
+        choose(self, "on_error", OnError)
+        demand(whole("error_limit", self.error_limit, 1, _MAX_ID))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +138,17 @@ class Server:
         maxconn: Sessions at a time, the others wait in its queue; None: no limit.
         non_stick: Whether no client is stuck to it: for a backup that clients are to leave as soon
             as their own server is back.
+        slowstart: How long its share grows once it is up again; HAProxy counts whole seconds, a
+            part of one as one. None: it takes its full share at once.
+        minconn: Sessions at a time while the backend has few; the limit grows to ``maxconn``, which
+            it needs, until the backend has ``fullconn``. None: the limit is always ``maxconn``.
+        maxqueue: Sessions that may wait in its queue before others go elsewhere; None: no limit.
+        observe: How traffic counts for its health, besides the check that it needs; None: not.
+        shutdown_backups_on_up: Whether the sessions on the backend's backups end when it comes up
+            (``on-marked-up shutdown-backup-sessions``).
+        init_state: How it starts, and comes out of *maint*; anything but ``up`` needs a check.
+        hash_key: What places it on the hash ring; without what is named it is the id.
+        guid: A name that no other server of the whole configuration has, up to 127 characters.
     """
 
     name: str
@@ -140,15 +163,31 @@ class Server:
     shutdown_on_down: bool = False
     maxconn: int | None = None
     non_stick: bool = False
+    slowstart: float | None = None
+    minconn: int | None = None
+    maxqueue: int | None = None
+    observe: Observe | None = None
+    shutdown_backups_on_up: bool = False
+    init_state: InitState = InitState.UP
+    hash_key: HashKey = HashKey.ID
+    guid: str | None = None
 
     def __post_init__(self) -> None:
-        _demand(
-            _name(self.name),
+        choose(self, "init_state", InitState)
+        choose(self, "hash_key", HashKey)
+        demand(
+            identifier(self.name),
             None if self.host and isinstance(self.host, str) else "an address is missing",
-            _whole("port", self.port, 1, _MAX_PORT, is_optional=True),
-            _whole("weight", self.weight, 0, MAX_WEIGHT),
-            _whole("id", self.id, 1, _MAX_ID, is_optional=True),
-            _whole("maxconn", self.maxconn, 1, is_optional=True),
+            whole("port", self.port, 1, _MAX_PORT, is_optional=True),
+            whole("weight", self.weight, 0, MAX_WEIGHT),
+            whole("id", self.id, 1, _MAX_ID, is_optional=True),
+            whole("maxconn", self.maxconn, 1, is_optional=True),
+            whole("maxqueue", self.maxqueue, 1, is_optional=True),
+            *durations(self, "slowstart"),
+            None if self.guid is None else identifier(self.guid, "a guid", _MAX_GUID),
+            "minconn needs a maxconn"
+            if self.minconn is not None and self.maxconn is None
+            else None,
             "it can be checked or track another server, not both"
             if self.check and self.track
             else None,
@@ -158,9 +197,14 @@ class Server:
             f"track wants BACKEND/SERVER, not {self.track!r}"
             if self.track is not None and self.track.count("/") != 1
             else None,
+            "it is not checked, so it can neither be observed nor start but up"
+            if not self.check and (self.observe or self.init_state is not InitState.UP)
+            else None,
             subject="server",
             name=self.name,
         )
+        minconn = whole("minconn", self.minconn, 1, self.maxconn, is_optional=True)
+        demand(minconn, subject="server", name=self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +221,7 @@ class HashType:
     avalanche: bool | None = None
 
     def __post_init__(self) -> None:
-        _choose(self, "kind", HashKind)
+        choose(self, "kind", HashKind)
 
     @property
     def is_mixed(self) -> bool:
@@ -194,16 +238,19 @@ class Table:
         expire: How long an idle entry is kept; None: until it is evicted.
         type: What it takes as a key.
         nopurge: Whether a full table refuses new entries instead of evicting old ones.
+        srvkey: By what an entry finds its server in another backend or after a change.
     """
 
     size: int
     expire: float | None = None
     type: TableType = TableType.IP
     nopurge: bool = False
+    srvkey: SrvKey = SrvKey.NAME
 
     def __post_init__(self) -> None:
-        _choose(self, "type", TableType)
-        _demand(_whole("size", self.size, 1), *_durations(self, "expire"))
+        choose(self, "type", TableType)
+        choose(self, "srvkey", SrvKey)
+        demand(whole("size", self.size, 1), *durations(self, "expire"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +266,7 @@ class StickRule:
     table: str | None = None
 
     def __post_init__(self) -> None:
-        _choose(self, "action", StickAction)
+        choose(self, "action", StickAction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,10 +284,10 @@ class Keepalive:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        _demand(
-            _whole("keepalive idle", self.idle, 1, 32767, is_optional=True),
-            _whole("keepalive interval", self.interval, 1, 32767, is_optional=True),
-            _whole("keepalive count", self.count, 1, 127, is_optional=True),
+        demand(
+            whole("keepalive idle", self.idle, 1, 32767, is_optional=True),
+            whole("keepalive interval", self.interval, 1, 32767, is_optional=True),
+            whole("keepalive count", self.count, 1, 127, is_optional=True),
         )
 
 
@@ -267,6 +314,15 @@ class Backend:
         timeout_tunnel: Replaces the client's and the server's limit once both are connected.
         timeout_queue: Limit of waiting for a free place; None: ``timeout_connect``.
         keepalive: TCP keepalive towards the servers; None: off.
+        random_draws: How many servers ``balance random`` draws, 1 to 1000, to take the least busy.
+        hash_balance_factor: Sessions in percent of the mean, 101 to 65535, from which a server is
+            passed over on the ring, by ``source`` and ``random``; 0: off.
+        fullconn: Sessions of the backend from which ``minconn`` plays no part; None: a tenth of
+            what its frontends may have together.
+        persist: Whether a stick entry holds for a server that is down or in maint too.
+        bounded_clients: Table entries in percent of the mean, 101 to 65535, from which a server is
+            passed over by a client without an entry; None: off. It needs ``balance source``,
+            ``hash-type consistent`` and a rule that stores.
     """
 
     name: str
@@ -285,14 +341,29 @@ class Backend:
     timeout_tunnel: float | None = None
     timeout_queue: float | None = None
     keepalive: Keepalive | None = None
+    random_draws: int = 2
+    hash_balance_factor: int = 0
+    fullconn: int | None = None
+    persist: bool = False
+    bounded_clients: int | None = None
 
     def __post_init__(self) -> None:
-        _choose(self, "balance", Balance)
-        _demand(
-            _name(self.name),
-            _whole("retries", self.retries, 0),
-            _whole("redispatch", self.redispatch, -_MAX_ID - 1, _MAX_ID),
-            *_durations(
+        choose(self, "balance", Balance)
+        demand(
+            identifier(self.name),
+            whole("retries", self.retries, 0),
+            whole("redispatch", self.redispatch, -_MAX_ID - 1, _MAX_ID),
+            whole("random_draws", self.random_draws, 1, _MAX_DRAWS),
+            whole("hash_balance_factor", self.hash_balance_factor, 0, _MAX_PERCENT),
+            "hash_balance_factor must be 0, which is off, or above 100"
+            if self.hash_balance_factor in range(1, 101)
+            else None,
+            whole("fullconn", self.fullconn, 1, is_optional=True),
+            whole("bounded_clients", self.bounded_clients, 101, _MAX_PERCENT, is_optional=True),
+            "bounded_clients needs balance source, hash-type consistent and a rule that stores"
+            if self.bounded_clients is not None and not self._counts_entries
+            else None,
+            *durations(
                 self,
                 "timeout_connect",
                 "timeout_server",
@@ -300,11 +371,18 @@ class Backend:
                 "timeout_tunnel",
                 "timeout_queue",
             ),
-            *_repeated("server", [server.name for server in self.servers]),
-            *_repeated("id", [str(server.id) for server in self.servers if server.id]),
+            *repeated("server", [server.name for server in self.servers]),
+            *repeated("id", [str(server.id) for server in self.servers if server.id]),
             subject="backend",
             name=self.name,
         )
+
+    @property
+    def _counts_entries(self) -> bool:
+        """Whether a ring decides, so that there is a next server, and entries are written."""
+        is_ring = self.balance is Balance.SOURCE and self.hash_type.kind is HashKind.CONSISTENT
+        is_stored = any(rule.action is not StickAction.MATCH for rule in self.stick)
+        return self.policy is None and is_ring and is_stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,14 +405,14 @@ class Bind:
 
     def __post_init__(self) -> None:
         last = self.last_port
-        _demand(
-            _whole("port", self.port, 0, _MAX_PORT),
-            _whole("last port", last, 0, _MAX_PORT, is_optional=True),
+        demand(
+            whole("port", self.port, 0, _MAX_PORT),
+            whole("last port", last, 0, _MAX_PORT, is_optional=True),
             subject="bind",
             name=self.host or "*",
         )
         if last is not None and last < self.port:
-            _demand(f"the port range {self.port}-{last} is empty", subject="bind", name=self)
+            demand(f"the port range {self.port}-{last} is empty", subject="bind", name=self)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -370,11 +448,11 @@ class Frontend:
     keepalive: Keepalive | None = None
 
     def __post_init__(self) -> None:
-        _demand(
-            _name(self.name),
+        demand(
+            identifier(self.name),
             None if self.binds else "it has no bind, so nobody could reach it",
-            _whole("maxconn", self.maxconn, 1, is_optional=True),
-            *_durations(self, "timeout_client", "timeout_client_fin"),
+            whole("maxconn", self.maxconn, 1, is_optional=True),
+            *durations(self, "timeout_client", "timeout_client_fin"),
             subject="frontend",
             name=self.name,
         )
@@ -397,94 +475,9 @@ class Config:
     hard_stop_after: float | None = None
 
     def __post_init__(self) -> None:
-        problems = [
-            *(Problem(text) for text in _repeated("frontend", [f.name for f in self.frontends])),
-            *(Problem(text) for text in _repeated("backend", [b.name for b in self.backends])),
-            *_dangling(self),
-        ]
-        _demand(
-            _whole("maxconn", self.maxconn, 1, is_optional=True),
-            *_durations(self, "hard_stop_after"),
+        demand(
+            whole("maxconn", self.maxconn, 1, is_optional=True),
+            *durations(self, "hard_stop_after"),
         )
-        if problems:
+        if problems := [*ambiguous(self), *dangling(self)]:
             raise ConfigError(*problems)
-
-
-def _dangling(config: Config) -> Iterator[Problem]:
-    """Yield a problem for each name that nothing answers to."""
-    tables = {backend.name: backend.table for backend in config.backends}
-    for frontend in config.frontends:
-        if frontend.backend not in tables:
-            yield Problem(
-                f"there is no backend {frontend.backend!r}", subject=f"frontend {frontend.name}"
-            )
-    for backend in config.backends:
-        for rule in backend.stick:
-            owner = backend.name if rule.table is None else rule.table
-            if tables.get(owner) is None:
-                yield Problem(
-                    f"stick: {owner!r} has no stick-table", subject=f"backend {backend.name}"
-                )
-    pairs = [(backend.name, server) for backend in config.backends for server in backend.servers]
-    tracking = [(name, server.name, server.track) for name, server in pairs if server.track]
-    servers = {f"{name}/{server.name}": server for name, server in pairs} if tracking else {}
-    for backend_name, server_name, track in tracking:
-        subject = f"backend {backend_name}, server {server_name}"
-        other = servers.get(track)
-        if other is None:
-            yield Problem(f"track: there is no server {track!r}", subject=subject)
-        elif other.track is not None:
-            yield Problem(f"track: {track} tracks another server itself", subject=subject)
-        elif other.check is None:
-            yield Problem(f"track: {track} is not checked", subject=subject)
-
-
-def _demand(*findings: str | None, subject: str = "", name: object = "") -> None:
-    """Raise ConfigError, about ``subject`` of that name, if any finding is a sentence."""
-    if any(findings):
-        subject = f"{subject} {name}".strip()
-        raise ConfigError(*(Problem(text, subject=subject) for text in findings if text))
-
-
-def _name(name: object) -> str | None:
-    if isinstance(name, str) and _NAME.fullmatch(name):
-        return None
-    return f"a name is made of letters, digits and '-_.:', not {name!r}"
-
-
-def _whole(
-    word: str, number: object, low: int, high: int | None = None, *, is_optional: bool = False
-) -> str | None:
-    """Return what is wrong with a number: a share of 1.5 would fail later, in front of a client."""
-    if number is None and is_optional:
-        return None
-    if not isinstance(number, int) or isinstance(number, bool):
-        return f"{word} must be a whole number, not {number!r}"
-    if number.bit_length() > _MAX_BITS:
-        return f"{word} must not have so many digits"
-    if number < low or (high is not None and number > high):
-        bounds = f"at least {low}" if high is None else f"{low} to {high}"
-        return f"{word} must be {bounds}, not {number}"
-    return None
-
-
-def _durations(value: object, *names: str) -> list[str]:
-    found = []
-    for name in names:
-        seconds = getattr(value, name)
-        if seconds is None:
-            continue
-        if not isinstance(seconds, int | float) or isinstance(seconds, bool):
-            found.append(f"{name} must be a number of seconds, not {seconds!r}")
-        elif isinstance(seconds, int) and seconds.bit_length() > _MAX_BITS:
-            found.append(f"{name} must not have so many digits")
-        elif not 0 < seconds < _MAX_SECONDS:
-            found.append(f"{name} must be above 0 and below {_MAX_SECONDS:.0f} s, not {seconds}")
-    return found
-
-
-def _repeated(word: str, names: Sequence[str]) -> list[str]:
-    # Mostly nothing is, and a Counter takes many times as long as a set.
-    if len(set(names)) == len(names):
-        return []
-    return [f"{word} {name!r} is given {n} times" for name, n in Counter(names).items() if n > 1]

@@ -6,18 +6,24 @@ from collections.abc import Callable
 
 import pytest
 
-from dsbalance import (
+from dsbalance import words
+from dsbalance.errors import ConfigError
+from dsbalance.model import (
     Backend,
     Balance,
     Bind,
     Check,
     Config,
-    ConfigError,
     Frontend,
+    HashKey,
     HashKind,
     HashType,
+    InitState,
     Keepalive,
+    Observe,
+    OnError,
     Server,
+    SrvKey,
     StickAction,
     StickRule,
     Table,
@@ -30,16 +36,22 @@ BACKEND = Backend(name="b", servers=(SERVER,))
 FRONTEND = Frontend(name="f", binds=(Bind(port=80),), backend="b")
 
 
-def server(**words: object) -> Server:
-    return Server(**({"name": "a", "host": "h", "port": 80} | words))  # type: ignore[arg-type]
+def server(**said: object) -> Server:
+    return Server(**({"name": "a", "host": "h", "port": 80} | said))  # type: ignore[arg-type]
 
 
-def backend(**words: object) -> Backend:
-    return Backend(**({"name": "b"} | words))  # type: ignore[arg-type]
+def backend(**said: object) -> Backend:
+    return Backend(**({"name": "b"} | said))  # type: ignore[arg-type]
 
 
-def frontend(**words: object) -> Frontend:
-    return Frontend(**({"name": "f", "binds": (Bind(port=1),), "backend": "b"} | words))  # type: ignore[arg-type]
+def bounded(**said: object) -> Backend:
+    """Return a backend that counts table entries, but for what is said."""
+    ring = {"balance": "source", "hash_type": HashType(kind=HashKind.CONSISTENT)}
+    return backend(**({"stick": (StickRule(),), "bounded_clients": 125} | ring | said))
+
+
+def frontend(**said: object) -> Frontend:
+    return Frontend(**({"name": "f", "binds": (Bind(port=1),), "backend": "b"} | said))  # type: ignore[arg-type]
 
 
 def tracking(track: str, *others: Backend) -> Config:
@@ -114,6 +126,39 @@ def tracking(track: str, *others: Backend) -> Config:
         (lambda: Table(size=2**64), "size must not have so many digits"),
         (lambda: Check(interval=10**5000), "interval must not have so many digits"),
         (lambda: backend(balance="fair"), "balance must be one of roundrobin"),
+        (lambda: Observe(error_limit=0), "error_limit must be 1 to 2147483647, not 0"),
+        (lambda: Observe(on_error="die"), "on_error must be one of fastinter, fail-check"),  # type: ignore[arg-type]
+        (lambda: Table(size=1, srvkey="id"), "srvkey must be one of name, addr, not 'id'"),  # type: ignore[arg-type]
+        (lambda: server(slowstart=0), "slowstart must be above 0"),
+        (lambda: server(minconn=5), "server a: minconn needs a maxconn"),
+        (lambda: server(minconn=6, maxconn=5), "server a: minconn must be 1 to 5, not 6"),
+        (lambda: server(minconn=0, maxconn=5), "minconn must be 1 to 5, not 0"),
+        (lambda: server(maxqueue=0), "maxqueue must be at least 1, not 0"),
+        (lambda: server(observe=Observe()), "it is not checked, so it can neither be observed"),
+        (lambda: server(init_state="down"), "it is not checked, so it can neither be observed"),
+        (lambda: server(init_state="none"), "init_state must be one of fully-up, up, down"),
+        (lambda: server(hash_key="name"), "hash_key must be one of id, addr, addr-port, id32"),
+        (lambda: server(guid=""), "a guid is made of up to 127 letters, digits and '-_.:', not ''"),
+        (lambda: server(guid="x" * 128), "a guid is made of up to 127 letters"),
+        (
+            lambda: Config(
+                backends=[backend(name=n, servers=(server(guid="g"),)) for n in ("b", "c")]  # type: ignore[arg-type]
+            ),
+            "guid 'g' is given 2 times",
+        ),
+        (lambda: backend(random_draws=0), "random_draws must be 1 to 1000, not 0"),
+        (lambda: backend(random_draws=1001), "random_draws must be 1 to 1000, not 1001"),
+        (lambda: backend(hash_balance_factor=-1), "hash_balance_factor must be 0 to 65535, not -1"),
+        (lambda: backend(hash_balance_factor=1), "must be 0, which is off, or above 100"),
+        (lambda: backend(hash_balance_factor=100), "must be 0, which is off, or above 100"),
+        (lambda: backend(hash_balance_factor=65536), "must be 0 to 65535, not 65536"),
+        (lambda: backend(fullconn=0), "fullconn must be at least 1, not 0"),
+        (lambda: bounded(bounded_clients=100), "bounded_clients must be 101 to 65535, not 100"),
+        (lambda: bounded(balance="leastconn"), "backend b: bounded_clients needs balance source"),
+        (lambda: bounded(hash_type=HashType()), "bounded_clients needs balance source"),
+        (lambda: bounded(stick=()), "bounded_clients needs balance source"),
+        (lambda: bounded(stick=(StickRule(action=StickAction.MATCH),)), "and a rule that stores"),
+        (lambda: bounded(policy="package.module:Name"), "bounded_clients needs balance source"),
     ],
 )
 def test_what_is_wrong_is_refused_where_it_is_made(
@@ -141,11 +186,48 @@ def test_a_whole_configuration_is_taken() -> None:
     assert config.backends == (shared, follower)
 
 
+def test_what_is_at_the_edge_is_taken() -> None:
+    edges = server(minconn=5, maxconn=5, maxqueue=1, slowstart=0.001, guid="x" * 127)
+    observed = server(check=Check(), observe=Observe(error_limit=1), init_state="fully-down")
+    assert (edges.minconn, observed.init_state) == (5, InitState.FULLY_DOWN)
+    for factor in (0, 101, 65535):
+        assert backend(hash_balance_factor=factor).hash_balance_factor == factor
+    for draws in (1, 1000):
+        assert backend(random_draws=draws, fullconn=1).random_draws == draws
+    for action in (StickAction.ON, StickAction.STORE_REQUEST):
+        made = bounded(bounded_clients=101, stick=(StickRule(action=action),))
+        assert made.bounded_clients == 101
+
+
+def test_what_is_not_said_changes_nothing() -> None:
+    plain = server()
+    assert (plain.slowstart, plain.minconn, plain.maxqueue, plain.observe) == (None,) * 4
+    assert (plain.shutdown_backups_on_up, plain.guid) == (False, None)
+    assert (plain.init_state, plain.hash_key) == (InitState.UP, HashKey.ID)
+    assert Observe() == Observe(error_limit=10, on_error=OnError.FAIL_CHECK)
+    made = backend()
+    assert (made.hash_balance_factor, made.bounded_clients, made.fullconn) == (0, None, None)
+    assert (made.persist, made.random_draws) == (False, 2)
+    assert Table(size=1).srvkey is SrvKey.NAME
+
+
+def test_the_model_has_every_word() -> None:
+    kinds = {kind for kind in vars(words).values() if isinstance(kind, type)}
+    assert kinds == {
+        *(Balance, HashKey, HashKind, InitState, OnError, SrvKey, StickAction, TableType)
+    }
+
+
 def test_a_word_stands_for_what_it_names() -> None:
     assert HashType(kind="consistent").kind is HashKind.CONSISTENT  # type: ignore[arg-type]
     assert Table(size=1, type="ipv6").type is TableType.IPV6  # type: ignore[arg-type]
     assert StickRule(action="match").action is StickAction.MATCH  # type: ignore[arg-type]
     assert backend(balance="source").balance is Balance.SOURCE
+    assert backend(balance="static-rr").balance is Balance.STATIC_RR
+    assert backend(balance="random").balance is Balance.RANDOM
+    assert server(hash_key="addr-port").hash_key is HashKey.ADDR_PORT
+    assert Observe(on_error="mark-down").on_error is OnError.MARK_DOWN  # type: ignore[arg-type]
+    assert Table(size=1, srvkey="addr").srvkey is SrvKey.ADDR  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
