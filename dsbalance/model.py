@@ -60,9 +60,9 @@ __all__ = [
 # HAProxy keeps ids in a signed 32-bit integer.
 _MAX_ID = 2**31 - 1
 _MAX_PORT = 65535
-_MAX_PERCENT = 65535
+MAX_PERCENT = 65535
 # Each draw costs a look-up; two are nearly as good as all of them (Mitzenmacher 2001).
-_MAX_DRAWS = 1000
+MAX_DRAWS = 1000
 # HAProxy 3.0 manual, `guid`.
 _MAX_GUID = 127
 
@@ -203,8 +203,9 @@ class Server:
             subject="server",
             name=self.name,
         )
-        minconn = whole("minconn", self.minconn, 1, self.maxconn, is_optional=True)
-        demand(minconn, subject="server", name=self.name)
+        if self.minconn is not None:
+            wrong = whole("minconn", self.minconn, 1, self.maxconn)
+            demand(wrong, subject="server", name=self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,7 +319,7 @@ class Backend:
         hash_balance_factor: Sessions in percent of the mean, 101 to 65535, from which a server is
             passed over on the ring, by ``source`` and ``random``; 0: off.
         fullconn: Sessions of the backend from which ``minconn`` plays no part; None: a tenth of
-            what its frontends may have together.
+            what its frontends may have together, rounded up.
         persist: Whether a stick entry holds for a server that is down or in maint too.
         bounded_clients: Table entries in percent of the mean, 101 to 65535, from which a server is
             passed over by a client without an entry; None: off. It needs ``balance source``,
@@ -353,13 +354,13 @@ class Backend:
             identifier(self.name),
             whole("retries", self.retries, 0),
             whole("redispatch", self.redispatch, -_MAX_ID - 1, _MAX_ID),
-            whole("random_draws", self.random_draws, 1, _MAX_DRAWS),
-            whole("hash_balance_factor", self.hash_balance_factor, 0, _MAX_PERCENT),
+            whole("random_draws", self.random_draws, 1, MAX_DRAWS),
+            whole("hash_balance_factor", self.hash_balance_factor, 0, MAX_PERCENT),
             "hash_balance_factor must be 0, which is off, or above 100"
             if self.hash_balance_factor in range(1, 101)
             else None,
             whole("fullconn", self.fullconn, 1, is_optional=True),
-            whole("bounded_clients", self.bounded_clients, 101, _MAX_PERCENT, is_optional=True),
+            whole("bounded_clients", self.bounded_clients, 101, MAX_PERCENT, is_optional=True),
             "bounded_clients needs balance source, hash-type consistent and a rule that stores"
             if self.bounded_clients is not None and not self._counts_entries
             else None,

@@ -7,10 +7,15 @@ import pytest
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.config import Reading, read
 from dsbalance.haproxy.statement import Report
-from dsbalance.model import Keepalive
+from dsbalance.model import Backend, Balance, Keepalive
 
 TIMEOUTS = "defaults\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
 TARGET = "backend b\n server t 10.0.0.1:1 check\n server u 10.0.0.1 track t\n server v 10.0.0.1\n"
+
+
+NO_RING = (
+    "1: backend a: hash-balance-factor has no effect without a consistent hash or 'balance random'"
+)
 
 
 def reading(text: str) -> Reading:
@@ -39,6 +44,7 @@ def problems(text: str) -> list[str]:
         ),
         ("backend b\nfrontend a\nbind :1\ndefault_backend b\n", [("a", "b")], ["b"]),
         ("listen a\ndisabled\nbind :1\nbackend b\n", [], ["b"]),
+        ("backend a\ndisabled\nserver s h guid x\nbackend b\nserver s h guid x\n", [], ["b"]),
         ("defaults\ndisabled\nlisten a\nbind :1\nbackend b\nenabled\n", [], ["b"]),
     ],
 )
@@ -99,6 +105,17 @@ def test_sections_become_frontends_and_backends_in_their_order(
             ["1: backend a: id '5' is given 2 times"],
         ),
         ("backend a\n\nserver s h check\n", ["3: server s: it has neither a port nor a check"]),
+        (
+            "backend a\nserver s h guid x\nbackend b\nserver s h guid y\nserver t h guid x\n",
+            ["5: server t: guid 'x' is taken by the server of x.cfg:2"],
+        ),
+        (
+            "backend a\n# dsbalance: bounded-clients 125\nserver s h check\n",
+            [
+                "2: backend a: bounded_clients needs balance source, hash-type consistent and a",
+                "3: server s: it has neither a port nor a check",
+            ],
+        ),
         ("backend a/b\n", ["1: backend a/b: a name is made of letters"]),
         ("backend a\nserver s/t h\n", ["2: server s/t: a name is made of letters"]),
         (
@@ -192,10 +209,34 @@ def test_names_are_looked_up_across_files_and_in_any_order() -> None:
             ],
         ),
         (TIMEOUTS + "clitcpka-idle 5\noption clitcpka\nlisten a\nbind :1\n", []),
+        *(
+            (f"backend a\nhash-balance-factor 150\n{lines}\n", [NO_RING])
+            for lines in (
+                "balance source",
+                "hash-type consistent",
+                "balance first\nhash-type consistent",
+                "balance random\n# dsbalance: policy dsbalance.policy:First",
+            )
+        ),
+        ("backend a\nhash-balance-factor 150\nbalance random\n", []),
+        ("backend a\nhash-balance-factor 150\nbalance source\nhash-type consistent\n", []),
+        ("frontend f\nbind :1\ntimeout client 1s\ndefault_backend b\nbackend b\n", []),
     ],
 )
 def test_what_is_missing_is_noticed(text: str, expected: list[str]) -> None:
     assert [str(n).removeprefix("x.cfg:") for n in reading(text).notices] == expected
+
+
+def test_a_backend_has_what_its_section_and_its_defaults_say() -> None:
+    text = "balance random(5)\nhash-balance-factor 150\nfullconn 70\noption persist\n"
+    own, inherited, other = reading(
+        f"backend a\n{text}defaults\n{text}backend b\n"
+        "backend c\nbalance source\nno option persist\nfullconn 0\nhash-balance-factor 0\n"
+    ).config.backends
+    for made in (own, inherited):
+        assert (made.balance, made.random_draws) == (Balance.RANDOM, 5)
+        assert (made.hash_balance_factor, made.fullconn, made.persist) == (150, 70, True)
+    assert other == Backend(name="c", balance=Balance.SOURCE, timeout_connect=None)
 
 
 def test_keepalive_has_its_side() -> None:

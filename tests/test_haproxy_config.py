@@ -17,11 +17,12 @@ from dsbalance.haproxy.keywords import OTHER_SECTIONS, PREPROCESSOR
 from dsbalance.haproxy.proxy_words import PROXY_WORDS
 from dsbalance.haproxy.server_words import BIND_WORDS, SERVER_WORDS
 from dsbalance.haproxy.statement import Report
-from dsbalance.model import Config
+from dsbalance.model import Balance, Config, OnError
 
 HAPROXY = shutil.which("haproxy")
 # Each example starts a process.
 FEW = min((settings.default.max_examples if settings.default else 50) // 2, 300)
+RING = "balance source\nhash-type consistent\n"
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "suite.cfg"
 
 
@@ -181,10 +182,10 @@ def test_checks_without_their_option_are_noticed_with_their_section() -> None:
 
 
 def test_a_refused_option_may_be_switched_off() -> None:
-    text = "backend a\nno option http-server-close\nno option persist\n"
+    text = "backend a\nno option http-server-close\nno option transparent\n"
     assert notices(text) == [
         "2: no option http-server-close: accepted and without effect here",
-        "3: no option persist: accepted and without effect here",
+        "3: no option transparent: accepted and without effect here",
     ]
 
 
@@ -302,10 +303,34 @@ def test_a_policy_given_twice_is_noticed_and_the_last_one_counts() -> None:
     assert notices(text) == ["3: dsbalance: policy: given before, the last one counts"]
 
 
-def test_a_bounded_load_is_known_and_has_no_effect_yet() -> None:
-    assert notices("backend a\n# dsbalance: bounded-clients 125\n") == [
-        "2: dsbalance: bounded-clients: no effect in this version"
-    ]
+def test_the_clients_of_a_server_are_bounded_by_a_comment() -> None:
+    lines = f"{RING}stick-table type ip size 1k\nstick on src\n"
+    for text in (
+        f"backend a\n# dsbalance: bounded-clients 125\n{lines}",
+        f"defaults\n{RING}listen a\n{lines}# dsbalance: bounded-clients 125\n",
+        f"backend a\n{lines}# dsbalance: bounded-clients 200\n# dsbalance: bounded-clients 125\n",
+    ):
+        assert reading(text).config.backends[0].bounded_clients == 125
+    assert reading(f"backend a\n{lines}").config.backends[0].bounded_clients is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "",
+        "hash-type consistent\nstick on src table t",
+        "balance source\nstick on src table t",
+        RING,
+        f"{RING}stick match src table t",
+        "balance random\nhash-type consistent\nstick on src table t",
+        f"{RING}stick on src table t\n# dsbalance: policy dsbalance.policy:First",
+    ],
+)
+def test_clients_that_cannot_be_bounded_are_refused_at_the_comment(lines: str) -> None:
+    text = f"backend t\nstick-table type ip size 1k\nbackend a\n{lines}\n"
+    (found,) = problems(f"{text}# dsbalance: bounded-clients 125\n")
+    line = text.count("\n") + 1
+    assert found.startswith(f"{line}: backend a: bounded_clients needs balance source, hash-type")
 
 
 @pytest.mark.parametrize(
@@ -319,6 +344,9 @@ def test_a_bounded_load_is_known_and_has_no_effect_yet() -> None:
         ("policy dsbalance.policy:First x", "2: dsbalance: policy: unexpected word 'x'"),
         ("bounded-clients", "2: dsbalance: bounded-clients: expects a percentage above 100"),
         ("bounded-clients 100", "2: dsbalance: bounded-clients: expects a whole number of 101"),
+        ("bounded-clients 65536", "2: dsbalance: bounded-clients: expects a whole number of 101"),
+        ("bounded-clients 125%", "2: dsbalance: bounded-clients: expects a whole number of 101"),
+        ("bounded-clients 125 x", "2: dsbalance: bounded-clients: unexpected word 'x'"),
     ],
 )
 def test_a_wrong_word_of_ours_is_refused(comment: str, expected: str) -> None:
@@ -345,6 +373,7 @@ _arguments = st.sampled_from(
         *("type", "ip", "size", "expire", "src", "table", "consistent", "source", "if", "port"),
         *(":80", "[::1]:80", "10.0.0.1", "h:1", "a", "b/s", "0", "1", "5s", "200k", "-1", "9" * 99),
         *('"$A"', '"$NONE"', '"', "'", "\\", "#", "''", "# dsbalance: bounded-clients 101"),
+        *("random(2)", "static-rr", "srvkey", "addr", "layer4", "mark-down", "down", "addr-port"),
     ]
 )
 _line = st.builds(lambda *words: " ".join(words), _keywords, _arguments, _arguments) | st.builds(
@@ -387,15 +416,18 @@ _times = st.sampled_from(["0", "1", "1us", "90s", "24d", "25d", "2147483647", "2
 _numbers = st.sampled_from(["0", "1", "007", "256", "257", "65535", "2147483647"])
 # The arguments of words without effect are not looked at, so what HAProxy says of those is its own.
 _used = sorted(word for word, row in PROXY_WORDS.items() if row.parse)
-# `addr` would take the next word for a name, and HAProxy would look it up.
+# `addr` would take the next word for a name, and HAProxy would look it up; the others are of 3.x.
 _used_by_servers = sorted(
-    word for word, row in SERVER_WORDS.items() if row.field and word != "addr"
+    word
+    for word, row in SERVER_WORDS.items()
+    if row.field and word not in {"addr", "guid", "hash-key", "init-state"}
 )
 _proxy_line = st.one_of(
     st.builds("{} {}".format, st.sampled_from(_used), _times | _numbers),
     st.builds("no {}".format, st.sampled_from(_used)),
     st.sampled_from(_used),
-    st.sampled_from([f"balance {word}" for word in ("source", "roundrobin", "leastconn", "first")]),
+    st.sampled_from([f"balance {word}" for word in Balance]),
+    st.sampled_from(["balance random(3)", "balance random()", "balance random(0)"]),
     st.builds(
         "hash-type {} {} {}".format,
         st.sampled_from(["consistent", "map-based"]),
@@ -404,6 +436,7 @@ _proxy_line = st.one_of(
     ),
     st.sampled_from(["stick on src", "stick match src table a", "stick store-request src"]),
     st.sampled_from(["stick-table type ip size 200k expire 30m", "stick-table size 1 type ipv6"]),
+    st.just("stick-table size 1 type ip srvkey addr"),
     st.sampled_from(["option redispatch -2", "mode tcp", "tcp-check connect port 5"]),
 )
 _server_line = st.builds(
@@ -414,7 +447,9 @@ _server_line = st.builds(
         st.sampled_from(_used_by_servers)
         | st.builds("{} {}".format, st.sampled_from(_used_by_servers), _times | _numbers)
         | st.sampled_from(["check", "track a/s", "track t", "addr 10.0.0.2", "addr [::1]"])
-        | st.sampled_from(["on-marked-down shutdown-sessions", "init-addr last,libc"]),
+        | st.sampled_from(["on-marked-down shutdown-sessions", "init-addr last,libc"])
+        | st.sampled_from(["on-marked-up shutdown-backup-sessions", "observe layer4"])
+        | st.builds("on-error {}".format, st.sampled_from(OnError)),
         max_size=5,
     ).map(" ".join),
 )

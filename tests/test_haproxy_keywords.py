@@ -51,7 +51,7 @@ def test_every_keyword_of_haproxy_has_a_row(where: str) -> None:
 @pytest.mark.parametrize("where", ["global", "proxy", "bind", "server"])
 def test_no_row_is_about_a_keyword_that_haproxy_never_had(where: str) -> None:
     rows: Mapping[str, object] = {**SECTIONS, **LINES}[where]
-    known = {*KNOWN[where], *KNOWN["gone"]}
+    known = {*KNOWN[where], *KNOWN["gone"], *KNOWN["later"]}
     known |= {word.split()[0] for word in known}
     # Known to HAProxy 2.6.12, and in none of its lists.
     unlisted = {"nbproc", "ssl-engine", "interface", "no-verifyhost", "tcp-check set-var-fmt"}

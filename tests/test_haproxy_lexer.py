@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import enum
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from dsbalance.haproxy.lexer import (
     format_size,
     format_time,
     parse_address,
+    parse_choice,
     parse_host,
     parse_integer,
     parse_size,
@@ -266,6 +269,30 @@ def test_a_whole_number_is_read(number: int) -> None:
 def test_what_is_no_whole_number_in_the_bounds_is_refused(word: str) -> None:
     with pytest.raises(ConfigError, match="whole number of 0 to 10"):
         parse_integer(word, 0, 10)
+
+
+class Fruit(enum.StrEnum):
+    APPLE = "apple"
+    PEAR = "pear"
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+    GREEN = "green"
+    BLUE = "blue"
+
+
+def test_a_word_names_a_member() -> None:
+    assert parse_choice("pear", Fruit) is Fruit.PEAR
+    assert parse_choice("blue", Colour) is Colour.BLUE
+
+
+@pytest.mark.parametrize("word", ["", "Pear", "PEAR", "pear ", "plum"])
+def test_a_word_that_names_no_member_is_refused_with_those_that_do(word: str) -> None:
+    with pytest.raises(ConfigError, match="expects apple or pear, not"):
+        parse_choice(word, Fruit)
+    with pytest.raises(ConfigError, match="expects one of red, green, blue, not"):
+        parse_choice(word, Colour)
 
 
 # --- addresses -----------------------------------------------------------------------------------

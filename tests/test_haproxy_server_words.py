@@ -15,7 +15,7 @@ from dsbalance.haproxy.server_words import (
     read_server,
 )
 from dsbalance.haproxy.statement import Arguments, Place, Report
-from dsbalance.model import Bind, Check, Server
+from dsbalance.model import Bind, Check, HashKey, InitState, Observe, OnError, Server
 
 
 def arguments(keyword: str, line: str, report: Report | None = None) -> Arguments:
@@ -122,7 +122,50 @@ def test_a_line_of_nothing_but_commas_is_not_read_to_its_end() -> None:
         ("h on-marked-down shutdown-sessions", Server(name="s", host="h", shutdown_on_down=True)),
         ("h track a/b", Server(name="s", host="h", track="a/b")),
         ("h track b", Server(name="s", host="h", track="be/b")),
-        ("h init-addr last,libc tfo stick error-limit 3", Server(name="s", host="h")),
+        ("h init-addr last,libc tfo stick", Server(name="s", host="h")),
+        ("h slowstart 10s", Server(name="s", host="h", slowstart=10.0)),
+        ("h slowstart 500", Server(name="s", host="h", slowstart=0.5)),
+        ("h slowstart 10s slowstart 0", Server(name="s", host="h")),
+        ("h minconn 3 maxconn 5", Server(name="s", host="h", minconn=3, maxconn=5)),
+        ("h minconn 5 maxconn 5", Server(name="s", host="h", minconn=5, maxconn=5)),
+        ("h minconn 0 maxconn 5", Server(name="s", host="h", maxconn=5)),
+        # Observed on HAProxy 2.6.12: the higher one of both is the limit.
+        ("h minconn 9 maxconn 5", Server(name="s", host="h", maxconn=9)),
+        ("h minconn 9", Server(name="s", host="h", maxconn=9)),
+        ("h maxqueue 5", Server(name="s", host="h", maxqueue=5)),
+        ("h maxqueue 0", Server(name="s", host="h")),
+        (
+            "h on-marked-up shutdown-backup-sessions",
+            Server(name="s", host="h", shutdown_backups_on_up=True),
+        ),
+        ("h hash-key id", Server(name="s", host="h")),
+        ("h hash-key addr-port", Server(name="s", host="h", hash_key=HashKey.ADDR_PORT)),
+        ("h guid x.1", Server(name="s", host="h", guid="x.1")),
+        (
+            "h:1 check observe layer4",
+            Server(name="s", host="h", port=1, check=Check(), observe=Observe()),
+        ),
+        (
+            "h:1 observe layer4 error-limit 1 on-error mark-down check",
+            Server(
+                name="s",
+                host="h",
+                port=1,
+                check=Check(),
+                observe=Observe(error_limit=1, on_error=OnError.MARK_DOWN),
+            ),
+        ),
+        (
+            "h:1 check observe layer4 observe none",
+            Server(name="s", host="h", port=1, check=Check()),
+        ),
+        # Observed on HAProxy 2.6.12: taken, and without effect.
+        ("h observe layer4 error-limit 1 on-error mark-down", Server(name="s", host="h")),
+        (
+            "h:1 check init-state fully-down",
+            Server(name="s", host="h", port=1, check=Check(), init_state=InitState.FULLY_DOWN),
+        ),
+        ("h init-state down", Server(name="s", host="h")),
         ("h inter 5s rise 3", Server(name="s", host="h")),
         ("h:1 check", Server(name="s", host="h", port=1, check=Check())),
         ("h:1 check no-check", Server(name="s", host="h", port=1)),
@@ -175,12 +218,24 @@ def test_a_server_line_gives_a_server(line: str, expected: Server | None) -> Non
         ("h addr *", ["addr: expects an address without a port"]),
         ("h track a/b/c", ["track: expects SERVER or BACKEND/SERVER"]),
         ("h track /", ["track: expects SERVER or BACKEND/SERVER"]),
-        ("h maxqueue 5", ["maxqueue: refused: HAProxy has it, this version does not"]),
+        ("h maxqueue -1", ["maxqueue: expects a whole number of 0"]),
+        ("h minconn x", ["minconn: expects a whole number of 0"]),
+        ("h error-limit 0", ["error-limit: expects a whole number of 1"]),
+        ("h on-error die", ["on-error: expects one of fastinter, fail-check, sudden-death, mark"]),
+        ("h on-marked-up none", ["on-marked-up: expects shutdown-backup-sessions, not 'none'"]),
+        ("h observe layer5", ["observe: expects layer4 or none, not 'layer5'"]),
+        ("h observe layer7", ["observe: layer7 is for HTTP, and this version forwards TCP only"]),
+        ("h slowstart -1", ["slowstart: a time is a whole number"]),
+        ("h slowstart 30d", ["slowstart: a time is at most"]),
+        ("h init-state none", ["init-state: expects one of fully-up, up, down, fully-down, not"]),
+        ("h hash-key name", ["hash-key: expects one of id, addr, addr-port, id32, guid, not"]),
+        ("h guid a/b", ["server s: a guid is made of up to 127 letters, digits and"]),
+        ("h source 10.0.0.1", ["source: refused: HAProxy has it, this version does not"]),
         ("h:1 check track a/b", ["server s: it can be checked or track another server, not both"]),
         ("h check", ["server s: it has neither a port nor a check port"]),
         (
-            "h:x weight y ssl verify none sni z slowstart 5s",
-            ["not 'x'", "weight: ", "ssl: ", "verify: ", "sni: ", "slowstart: refused"],
+            "h:x weight y ssl verify none sni z slowstart z",
+            ["not 'x'", "weight: ", "ssl: ", "verify: ", "sni: ", "slowstart: a time is"],
         ),
     ],
 )
@@ -211,9 +266,33 @@ def test_default_server_lines_add_up_and_leave_earlier_servers_alone() -> None:
     assert (second.weight, second.maxconn, second.backup) == (5, 7, False)
 
 
-def test_an_id_belongs_to_one_server() -> None:
-    with pytest.raises(ConfigError, match="id: refused: an id belongs on a server line"):
-        server("h", "id 5")
+@pytest.mark.parametrize("word", ["id", "guid"])
+def test_what_names_one_server_belongs_on_its_line(word: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{word}: refused: an? {word} belongs on a server line"):
+        server("h", f"{word} 5")
+
+
+def test_a_default_server_line_may_have_what_a_server_has() -> None:
+    line = (
+        "check observe layer4 error-limit 5 on-error fastinter slowstart 10s minconn 3 maxconn 5 "
+        "maxqueue 7 on-marked-up shutdown-backup-sessions init-state down hash-key addr"
+    )
+    assert server("h:1", line) == Server(
+        name="s",
+        host="h",
+        port=1,
+        check=Check(),
+        observe=Observe(error_limit=5, on_error=OnError.FASTINTER),
+        slowstart=10.0,
+        minconn=3,
+        maxconn=5,
+        maxqueue=7,
+        shutdown_backups_on_up=True,
+        init_state=InitState.DOWN,
+        hash_key=HashKey.ADDR,
+    )
+    plain = server("h:1 no-check observe none maxqueue 0 minconn 0 slowstart 0 hash-key id", line)
+    assert plain == Server(name="s", host="h", port=1, maxconn=5, shutdown_backups_on_up=True)
 
 
 def test_a_word_given_twice_is_noticed_and_the_last_one_counts() -> None:
@@ -228,11 +307,44 @@ def test_a_word_given_twice_is_noticed_and_the_last_one_counts() -> None:
 def test_a_word_without_effect_is_noticed_with_its_line() -> None:
     report = Report()
     read_binds(arguments("bind", ":1 backlog 5", report))
-    read_server(arguments("server", "s h on-error fail-check", report), ServerWords())
+    read_server(arguments("server", "s h log-proto legacy", report), ServerWords())
     assert [n.message.split(":")[0] for n in report.notices] == [
         "backlog on a bind line",
-        "on-error on a server line",
+        "log-proto on a server line",
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "defaults", "expected"),
+    [
+        ("observe layer4", "", ["observe has no effect without 'check'"]),
+        ("check observe layer4 error-limit 5 on-error mark-down", "", []),
+        ("init-state down", "", ["init-state has no effect without 'check'"]),
+        ("check init-state down", "", []),
+        ("check error-limit 5", "", ["error-limit has no effect without 'observe'"]),
+        ("check on-error mark-down", "", ["on-error has no effect without 'observe'"]),
+        ("check error-limit 5", "observe layer4", []),
+        # What a line has from its defaults may be for the other servers.
+        ("weight 5", "observe layer4 error-limit 5 on-error mark-down init-state down", []),
+        ("weight 5", "minconn 9 maxconn 5", []),
+        ("minconn 9 maxconn 5", "", ["minconn needs a higher maxconn; both are taken as 9"]),
+        ("minconn 9", "", ["minconn needs a higher maxconn; both are taken as 9"]),
+        ("maxconn 5", "minconn 9", ["minconn needs a higher maxconn; both are taken as 9"]),
+        ("maxconn 5", "minconn 9 maxconn 10", ["minconn needs a higher maxconn; both are taken"]),
+        ("minconn 3 maxconn 5", "", []),
+        ("minconn 5 maxconn 5", "", []),
+    ],
+)
+def test_a_word_that_cannot_have_its_effect_is_noticed_at_the_line_that_says_it(
+    line: str, defaults: str, expected: list[str]
+) -> None:
+    report = Report()
+    start = read_default_server(arguments("default-server", defaults), ServerWords())
+    read_server(arguments("server", f"s h:1 {line}", report), start)
+    found = [n.message.removeprefix("server s: ") for n in report.notices]
+    assert len(found) == len(expected), found
+    for message, beginning in zip(found, expected, strict=True):
+        assert message.startswith(beginning)
 
 
 # --- what the checks connect to ------------------------------------------------------------------

@@ -23,10 +23,15 @@ from dsbalance.model import (
     Check,
     Config,
     Frontend,
+    HashKey,
     HashKind,
     HashType,
+    InitState,
     Keepalive,
+    Observe,
+    OnError,
     Server,
+    SrvKey,
     StickAction,
     StickRule,
     Table,
@@ -48,6 +53,8 @@ durations = st.builds(
     st.integers(1, 1_000),
     st.sampled_from([1, 1_000, 1_000_000, 60_000_000]),
 ) | st.just((2**31 - 1) / 1000)
+observed = st.builds(Observe, error_limit=st.just(10) | counts, on_error=st.sampled_from(OnError))
+percentages = st.integers(101, 65535)
 keepalives = st.builds(
     Keepalive,
     idle=st.none() | st.integers(1, 32767),
@@ -99,14 +106,41 @@ def port_lists(draw: Draw, size: int) -> list[tuple[int, ...]]:
 
 
 @st.composite
-def backends(draw: Draw, name: str) -> Backend:
+def servers(draw: Draw, name: str, check: Check, id_: int, is_new: bool) -> Server:
+    """Draw a server, checked or not; one that is new has words that HAProxy 2.6 does not know."""
+    is_checked = draw(st.booleans())
+    maxconn = draw(st.none() | counts)
+    return Server(
+        name=name,
+        host=draw(addresses),
+        port=draw(ports) if not check.ports else draw(st.none() | ports),
+        weight=draw(st.sampled_from([1, 1, 0, 5, 256])),
+        backup=draw(st.booleans()),
+        id=draw(st.sampled_from([None, id_])),
+        disabled=draw(st.booleans()),
+        check=check if is_checked else None,
+        shutdown_on_down=draw(st.booleans()),
+        maxconn=maxconn,
+        non_stick=draw(st.booleans()),
+        slowstart=draw(st.none() | durations),
+        minconn=draw(st.none() | st.integers(1, maxconn)) if maxconn else None,
+        maxqueue=draw(st.none() | counts),
+        observe=draw(st.none() | observed) if is_checked else None,
+        shutdown_backups_on_up=draw(st.booleans()),
+        init_state=draw(st.sampled_from(InitState)) if is_checked and is_new else InitState.UP,
+        hash_key=draw(st.sampled_from(HashKey)) if is_new else HashKey.ID,
+    )
+
+
+@st.composite
+def backends(draw: Draw, name: str, is_new: bool = True) -> Backend:
     server_names = draw(st.lists(names, unique=True, max_size=3))
     check_ports = draw(port_lists(len(server_names)))
     timeout = draw(st.none() | durations)
     ids = draw(st.lists(counts, unique=True, min_size=3, max_size=3))
     same = draw(st.booleans())
     check = Check(interval=draw(durations), rise=draw(counts))
-    servers = []
+    made = []
     for server_name, id_, port_list in zip(server_names, ids, check_ports, strict=False):
         if not same:
             check = Check(
@@ -117,25 +151,14 @@ def backends(draw: Draw, name: str) -> Backend:
                 rise=draw(counts),
                 fall=draw(counts),
             )
-        server = Server(
-            name=server_name,
-            host=draw(addresses),
-            port=draw(ports) if not port_list else draw(st.none() | ports),
-            weight=draw(st.sampled_from([1, 1, 0, 5, 256])),
-            backup=draw(st.booleans()),
-            id=draw(st.sampled_from([None, id_])),
-            disabled=draw(st.booleans()),
-            check=replace(check, ports=port_list, timeout=timeout),
-            shutdown_on_down=draw(st.booleans()),
-            maxconn=draw(st.none() | counts),
-            non_stick=draw(st.booleans()),
-        )
-        servers.append(draw(st.sampled_from([server, replace(server, check=None)])))
+        own = replace(check, ports=port_list, timeout=timeout)
+        made.append(draw(servers(server_name, own, id_, is_new)))
     sizes = st.integers(1, MAX_SIZE) | st.sampled_from([1024, 204800])
+    balance = draw(st.sampled_from(Balance))
     return Backend(
         name=name,
-        servers=tuple(servers),
-        balance=draw(st.sampled_from(Balance)),
+        servers=tuple(made),
+        balance=balance,
         hash_type=HashType(
             kind=draw(st.sampled_from(HashKind)), avalanche=draw(st.none() | st.booleans())
         ),
@@ -148,6 +171,7 @@ def backends(draw: Draw, name: str) -> Backend:
                 expire=st.none() | durations,
                 type=st.sampled_from(TableType),
                 nopurge=st.booleans(),
+                srvkey=st.sampled_from(SrvKey),
             )
         ),
         retries=draw(st.just(3) | counts),
@@ -159,13 +183,26 @@ def backends(draw: Draw, name: str) -> Backend:
         timeout_tunnel=draw(st.none() | durations),
         timeout_queue=draw(st.none() | durations),
         keepalive=draw(st.none() | keepalives),
+        random_draws=draw(st.integers(1, 1000)) if balance is Balance.RANDOM else 2,
+        hash_balance_factor=draw(st.just(0) | percentages),
+        fullconn=draw(st.none() | counts),
+        persist=draw(st.booleans()),
     )
 
 
+def bounded(backend: Backend, draw: Draw) -> Backend:
+    """Return ``backend`` with a bound of clients, if it may have one."""
+    percent = draw(st.none() | percentages)
+    try:
+        return replace(backend, bounded_clients=percent)
+    except ConfigError:
+        return backend
+
+
 @st.composite
-def configs(draw: Draw) -> Config:
+def configs(draw: Draw, is_new: bool = True) -> Config:
     """Draw a configuration whose names find what they name."""
-    made = [draw(backends(name)) for name in draw(st.lists(names, unique=True, max_size=3))]
+    made = [draw(backends(name, is_new)) for name in draw(st.lists(names, unique=True, max_size=3))]
     tables = [backend.name for backend in made if backend.table]
     checked = [f"{b.name}/{s.name}" for b in made for s in b.servers if s.check]
     for number, backend in enumerate(made):
@@ -176,13 +213,18 @@ def configs(draw: Draw) -> Config:
             )
             for _ in range(draw(st.integers(0, 2)) if owners else 0)
         ]
-        servers = [
+        own = [
             replace(server, track=draw(st.none() | st.sampled_from(checked)))
             if checked and not server.check
             else server
             for server in backend.servers
         ]
-        made[number] = replace(backend, stick=tuple(stick), servers=tuple(servers))
+        if is_new:
+            own = [
+                replace(server, guid=draw(st.sampled_from([None, f"{number}.{server.name}"])))
+                for server in own
+            ]
+        made[number] = bounded(replace(backend, stick=tuple(stick), servers=tuple(own)), draw)
     # Half of the frontends have the name of a backend, not always in the same order.
     candidates = [backend.name for backend in draw(st.permutations(made))]
     candidates += draw(st.lists(names, max_size=2)) if made else []
@@ -203,14 +245,14 @@ def test_what_is_written_reads_back_as_it_was(config: Config) -> None:
     reading = read([("x.cfg", text)])
     assert reading.config == config
     # A line that HAProxy would cut, or a word that nothing needs, would be said here.
-    said = [n.message for n in reading.notices if "waits without limit" not in n.message]
-    assert said == []
+    usual = ("waits without limit", "has no effect without a consistent hash")
+    assert [n.message for n in reading.notices if not any(map(n.message.count, usual))] == []
     assert write(reading.config) == text
 
 
 @pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
 @settings(max_examples=FEW)
-@given(configs())
+@given(configs(is_new=False))
 def test_haproxy_takes_what_is_written(config: Config) -> None:
     text = write(config)
     command = [HAPROXY or "", "-c", "-f", "/dev/stdin"]
@@ -281,12 +323,92 @@ def test_what_all_servers_say_stands_once_in_default_server() -> None:
     ]
 
 
+def test_checks_of_one_port_name_it_on_their_lines() -> None:
+    ports = [(), (7,), (8,)]
+    checks = [Check(ports=port, interval=n) for n, port in enumerate(ports, 1)]
+    servers = [
+        Server(name=f"s{n}", host="h", port=1, check=check) for n, check in enumerate(checks)
+    ]
+    config = Config(backends=(backend(*servers),))
+    assert lines(config)[-4:] == [
+        "default-server fall 3 rise 2",
+        "server s0 h:1 check inter 1s",
+        "server s1 h:1 check port 7 inter 2s",
+        "server s2 h:1 check port 8 inter 3s",
+    ]
+    assert read([("x.cfg", write(config))]).config == config
+
+
+def test_checks_that_differ_in_one_port_name_it_on_their_lines() -> None:
+    checks = [Check(ports=(5022, port, port)) for port in (7, 8)]
+    servers = [Server(name=f"s{n}", host="h", check=check) for n, check in enumerate(checks)]
+    config = Config(backends=(backend(*servers),))
+    assert lines(config)[-6:] == [
+        *("tcp-check connect port 5022", "tcp-check connect", "tcp-check connect"),
+        "default-server inter 2s fall 3 rise 2",
+        "server s0 h check port 7",
+        "server s1 h check port 8",
+    ]
+    assert read([("x.cfg", write(config))]).config == config
+
+
 def test_a_single_server_has_all_its_words_on_its_line() -> None:
     server = Server(name="s", host="::1", port=1, check=Check(ports=(7,), host="::2"), id=9)
     found = lines(Config(backends=(backend(server),)))
     assert found[-2:] == [
         "tcp-check connect port 7",
         "server s [::1]:1 check addr [::2] inter 2s fall 3 rise 2 id 9",
+    ]
+
+
+def test_what_chooses_a_server_is_written_with_what_it_needs() -> None:
+    ring = HashType(kind=HashKind.CONSISTENT)
+    first = backend(balance=Balance.RANDOM, random_draws=5, hash_balance_factor=150, persist=True)
+    second = Backend(
+        name="b",
+        balance=Balance.SOURCE,
+        hash_type=ring,
+        random_draws=5,
+        fullconn=9,
+        table=Table(size=1, srvkey=SrvKey.ADDR),
+        stick=(StickRule(),),
+        bounded_clients=125,
+    )
+    assert lines(Config(backends=(first, second))) == [
+        *("defaults", "mode tcp", "timeout connect 5s", "retries 3"),
+        *("backend be", "option persist", "balance random(5)", "hash-balance-factor 150"),
+        *("backend b", "fullconn 9", "balance source", "hash-type consistent"),
+        "# dsbalance: bounded-clients 125",
+        "stick-table type ip size 1 srvkey addr",
+        "stick on src",
+    ]
+
+
+def test_every_word_of_a_server_is_written() -> None:
+    server = Server(
+        name="s",
+        host="h",
+        port=1,
+        check=Check(),
+        observe=Observe(error_limit=5, on_error=OnError.MARK_DOWN),
+        slowstart=10.0,
+        minconn=3,
+        maxconn=7,
+        maxqueue=9,
+        shutdown_backups_on_up=True,
+        init_state=InitState.DOWN,
+        hash_key=HashKey.GUID,
+        guid="x",
+    )
+    plain = replace(server, name="t", observe=Observe(), guid=None, maxqueue=None)
+    found = lines(Config(backends=(backend(server, plain),)))
+    shared = (
+        "inter 2s fall 3 rise 2 observe layer4 init-state down slowstart 10s minconn 3 maxconn 7"
+    )
+    assert found[-3:] == [
+        f"default-server {shared} on-marked-up shutdown-backup-sessions hash-key guid",
+        "server s h:1 check error-limit 5 on-error mark-down maxqueue 9 guid x",
+        "server t h:1 check",
     ]
 
 
@@ -310,6 +432,8 @@ class Own:
         (backend(table=Table(size=2**32)), "a table has at most"),
         (backend(retries=2**31), "beyond HAProxy's numbers"),
         (backend(redispatch=-(2**31)), "beyond HAProxy's numbers"),
+        (backend(fullconn=2**31), "beyond HAProxy's numbers"),
+        (backend(Server(name="s", host="h", maxqueue=2**31)), "beyond HAProxy's numbers"),
         (backend(Server(name="s", host="a b")), "neither an address nor a host name"),
         (backend(Server(name="s", host="*")), "not an address that a file can have"),
         (backend(checked("s"), checked("t", 1, 2)), "one number of ports"),

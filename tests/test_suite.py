@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,22 @@ def servers(config: Config, backend: str) -> tuple[Server, ...]:
     return found.servers
 
 
+class Counted(Sequence[int]):
+    """Numbers that count how many of them were asked for."""
+
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self.numbers = numbers
+        self.times = 0
+
+    def __getitem__(self, index: Any) -> Any:
+        found = self.numbers[index]
+        self.times += len(found) if isinstance(index, slice) else 1
+        return found
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
 # --- the example ---------------------------------------------------------------------------------
 
 
@@ -47,7 +64,11 @@ def test_the_example_says_what_the_preset_says() -> None:
 
 def test_the_example_is_what_the_writer_writes_with_comments() -> None:
     text = EXAMPLE.read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line.strip() and line.strip()[0] != "#"]
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.strip() and (line.strip()[0] != "#" or line.strip().startswith("# dsbalance:"))
+    ]
     written = write(suite(paragon=PARAGON, phoenix=PHOENIX)).splitlines()
     assert lines == [line for line in written if line]
 
@@ -101,6 +122,7 @@ def test_all_backends_of_a_group_hash_a_client_to_the_same_server() -> None:
     for backend in WHOLE.backends:
         assert backend.balance is Balance.SOURCE
         assert backend.hash_type.kind is HashKind.CONSISTENT
+        assert backend.bounded_clients == 125
         group = servers(WHOLE, backend.name.partition("-")[0])
         assert [(s.name, s.host, s.backup, s.id, s.weight) for s in backend.servers] == [
             (s.name, s.host, s.backup, s.id, s.weight) for s in group
@@ -189,6 +211,14 @@ def test_a_part_without_servers_is_refused() -> None:
     for part in (paragon_config, phoenix_config):
         with pytest.raises(ConfigError, match="primary: there is no server"):
             part([])
+
+
+def test_thousands_of_print_ports_are_looked_at_once_each() -> None:
+    ports = range(10_000, 15_000)
+    looked_up = Counted(ports)
+    config = paragon_config(["h"], print_ports=looked_up)
+    assert listening(config)["paragon-print"] == list(ports)
+    assert looked_up.times <= 3 * len(ports)
 
 
 def test_a_part_alone_is_the_part_of_the_whole() -> None:

@@ -15,14 +15,14 @@ Source: HAProxy 2.6 configuration manual, 4.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.lexer import quoted
 from dsbalance.haproxy.proxy_words import Section, Settings
 from dsbalance.haproxy.server_words import CheckRules, ServerLine, make_server
 from dsbalance.haproxy.statement import Place, Report
-from dsbalance.model import Backend, Config, Frontend, Keepalive, Server
+from dsbalance.model import Backend, Balance, Config, Frontend, HashKind, Keepalive, Server
 
 # A name is compared with at most so many, and while it is at most so long: to find the nearest of
 # two hundred long ones takes 50 ms.
@@ -91,19 +91,20 @@ def places(process: GlobalSection, sections: Iterable[Section]) -> dict[str, Pla
 class _Names:
     """Who is named by whom."""
 
-    __slots__ = ("_backends", "_disabled", "_report")
+    __slots__ = ("_backends", "_disabled", "_guids", "_report")
 
     def __init__(self, sections: Iterable[Section], report: Report) -> None:
         self._report = report
         self._backends: dict[str, Section] = {}
         self._disabled: dict[str, Section] = {}
+        self._guids: dict[str, Place] = {}
         for section in sections:
             if section.is_backend:
                 known = self._disabled if section.settings.is_disabled else self._backends
                 known[section.name] = section
 
     def look_up(self, sections: Iterable[Section]) -> None:
-        """Report every name that nothing answers to."""
+        """Report every name that nothing answers to, and every guid that two servers have."""
         for section in sections:
             if section.is_frontend:
                 self._look_up_backend(section)
@@ -115,6 +116,8 @@ class _Names:
             for line in section.servers.values():
                 if line.words.track is not None:
                     self._look_up_tracked(section, line, line.words.track)
+                if line.words.guid is not None:
+                    self._register(line, line.words.guid)
 
     def _look_up_backend(self, section: Section) -> None:
         named = section.settings.default_backend
@@ -144,6 +147,12 @@ class _Names:
             self._report.problem(line.place, message)
         elif not other.words.is_checked:
             self._report.problem(line.place, f"{where}: {name}/{server} is not checked")
+
+    def _register(self, line: ServerLine, guid: str) -> None:
+        at = self._guids.setdefault(guid, line.place)
+        if at is not line.place:
+            message = f"guid {quoted(guid)} is taken by the server of {at.file}:{at.line}"
+            self._report.problem(line.place, f"server {line.name}: {message}")
 
     def _find(self, name: str, place: Place, where: str) -> bool:
         """Return whether there is a backend ``name``, and report it when there is none."""
@@ -180,10 +189,22 @@ def _note_what_is_missing(section: Section, report: Report) -> None:
     if section.is_frontend and any(client) and not settings.has_client_keepalive:
         message = "clitcpka-... has no effect without 'option clitcpka'"
         report.notice(section.place, f"{section}: {message}")
+    if section.is_backend and settings.hash_balance_factor and not _has_ring(section):
+        message = "hash-balance-factor has no effect without a consistent hash or 'balance random'"
+        report.notice(section.place, f"{section}: {message}")
     server = settings.server_idle, settings.server_interval, settings.server_count
     if section.is_backend and any(server) and not settings.has_server_keepalive:
         message = "srvtcpka-... has no effect without 'option srvtcpka'"
         report.notice(section.place, f"{section}: {message}")
+
+
+def _has_ring(section: Section) -> bool:
+    """Return whether a server that has its share may be passed over for the next one."""
+    if section.policy is not None:
+        return False
+    if section.settings.balance is Balance.SOURCE:
+        return section.settings.hash_type.kind is HashKind.CONSISTENT
+    return section.settings.balance is Balance.RANDOM
 
 
 def _client(settings: Settings) -> Keepalive:
@@ -218,7 +239,7 @@ def _frontend(section: Section) -> Frontend:
 
 def _backend(section: Section, report: Report) -> Backend:
     settings = section.settings
-    return Backend(
+    backend = Backend(
         name=section.name,
         servers=tuple(_servers(section, report)),
         balance=settings.balance,
@@ -235,7 +256,17 @@ def _backend(section: Section, report: Report) -> Backend:
         timeout_tunnel=settings.timeout_tunnel,
         timeout_queue=settings.timeout_queue,
         keepalive=_server(settings) if settings.has_server_keepalive else None,
+        random_draws=settings.random_draws,
+        hash_balance_factor=settings.hash_balance_factor,
+        fullconn=settings.fullconn,
+        persist=settings.persist,
     )
+    if bounded := section.bounded_clients:
+        try:
+            return replace(backend, bounded_clients=bounded.percent)
+        except ConfigError as error:
+            report.failed(bounded.place, error)
+    return backend
 
 
 def _servers(section: Section, report: Report) -> Iterable[Server]:

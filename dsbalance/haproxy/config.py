@@ -35,9 +35,15 @@ from dsbalance.haproxy.keywords import (
     families,
 )
 from dsbalance.haproxy.lexer import parse_integer, parse_time, quoted, split
-from dsbalance.haproxy.proxy_words import PROXY_WORDS, Kind, Section, Settings
+from dsbalance.haproxy.proxy_words import (
+    PROXY_WORDS,
+    Kind,
+    PlacedPercentage,
+    Section,
+    Settings,
+)
 from dsbalance.haproxy.statement import Arguments, Place, Report
-from dsbalance.model import Config
+from dsbalance.model import MAX_PERCENT, Config
 from dsbalance.policy import load_policy
 
 # What stands before the words of ours in a comment.
@@ -405,9 +411,9 @@ class _Reader:
                 load_policy(spec)
                 section.policy = spec
             else:
-                # A load in percent of the mean: 100 would leave no room at all.
-                parse_integer(args.only("a percentage above 100"), 101)
-                self.report.notice(self._place, f"{args.keyword}: no effect in this version")
+                # Of the mean: 100 would leave no room at all.
+                percent = parse_integer(args.only("a percentage above 100"), 101, MAX_PERCENT)
+                section.bounded_clients = PlacedPercentage(percent, self._place)
         except ConfigError as error:
             self.report.failed(self._place, error, args.keyword)
 

@@ -10,8 +10,8 @@ A word has no effect only if no decision and no byte changes without it: logs, l
 own process, hints to the kernel. What HAProxy would do and this version does not is refused, so
 that a file that is read behaves as it says.
 
-The rows of this file are those that need no code. The words that are used have theirs in
-``proxy_words`` (sections) and ``server_words`` (``bind`` and ``server`` lines).
+The rows of this file are those of sections that need no code, ``idle_words`` has those of ``bind``
+and ``server`` lines. The words that are used have theirs in ``proxy_words`` and ``server_words``.
 
 Source: the keywords that HAProxy 2.6.12 lists (``-dKall``) or takes; its manual, 3, 4.1 and 5.
 """
@@ -360,9 +360,7 @@ IDLE_PROXY_WORDS = keywords("""
     external-check                        DLB  check
     filter                                FLB  lack
     force-persist                         LB  lack
-    fullconn                              DLB  none
     grace                                 DFLB  gone
-    hash-balance-factor                   DLB  lack
     http-after-response                   DFLB  http
     http-check                            DLB  check
     http-error                            DFLB  none
@@ -417,7 +415,6 @@ IDLE_PROXY_WORDS = keywords("""
     option mysql-check                    DLB  check
     option nolinger                       DFLB*  lack
     option originalto                     DFLB  http
-    option persist                        DLB*  lack
     option pgsql-check                    DLB  check
     option prefer-last-server             DLB*  http
     option redis-check                    DLB  check

@@ -21,10 +21,11 @@ and an escaped tab outside quotes), what HAProxy 2.6.12 was observed to do.
 
 from __future__ import annotations
 
+import enum
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dsbalance.errors import ConfigError
 
@@ -74,6 +75,8 @@ _HOST_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 # RFC 1035, 2.3.4: 255 bytes on the wire.
 _MAX_HOST_NAME = 253
 _PREFIX = re.compile(r"(?:/|[a-z]+[46]?@)")
+
+Choice = TypeVar("Choice", bound=enum.StrEnum)
 
 
 class Address(NamedTuple):
@@ -349,6 +352,19 @@ def parse_integer(word: str, low: int = 0, high: int = MAX_INTEGER) -> int:
     if number is None or not low <= number <= high:
         raise ConfigError(f"expects a whole number of {low} to {high}, not {quoted(word)}")
     return number
+
+
+def parse_choice(word: str, kind: type[Choice]) -> Choice:
+    """Return the member of ``kind`` that ``word`` names.
+
+    Raises:
+        ConfigError: It names none.
+    """
+    try:
+        return kind(word)
+    except ValueError:
+        choices = " or ".join(kind) if len(kind) == 2 else f"one of {', '.join(kind)}"
+        raise ConfigError(f"expects {choices}, not {quoted(word)}") from None
 
 
 def _bounded(digits: str) -> int | None:

@@ -12,13 +12,21 @@ from __future__ import annotations
 import dataclasses
 import enum
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.keywords import IDLE_PROXY_WORDS, Keyword
-from dsbalance.haproxy.lexer import MAX_INTEGER, parse_integer, parse_size, parse_time, quoted
+from dsbalance.haproxy.lexer import (
+    MAX_INTEGER,
+    parse_choice,
+    parse_integer,
+    parse_size,
+    parse_time,
+    quoted,
+)
 from dsbalance.haproxy.server_words import (
     ServerLine,
     ServerWords,
@@ -28,10 +36,13 @@ from dsbalance.haproxy.server_words import (
 )
 from dsbalance.haproxy.statement import Arguments, Place
 from dsbalance.model import (
+    MAX_DRAWS,
+    MAX_PERCENT,
     Balance,
     Bind,
     HashKind,
     HashType,
+    SrvKey,
     StickAction,
     StickRule,
     Table,
@@ -41,6 +52,9 @@ from dsbalance.model import (
 # The functions that `hash-type` may name. None of them is used for `balance source`.
 HASH_FUNCTIONS = ("sdbm", "djb2", "wt6", "crc32")
 
+# `random(N)`; N may be left out, observed on HAProxy 2.6.12.
+_RANDOM = re.compile(r"random\((.*)\)")
+_DRAWS = 2
 
 # A check makes its connects one after the other, for each server. HAProxy sets no limit.
 MAX_CHECKS = 64
@@ -72,6 +86,13 @@ class Named(NamedTuple):
     place: Place
 
 
+class PlacedPercentage(NamedTuple):
+    """The number of a ``bounded-clients`` comment, and where it stands."""
+
+    percent: int
+    place: Place
+
+
 class PlacedRule(NamedTuple):
     """A ``stick`` rule, and where it stands."""
 
@@ -94,6 +115,10 @@ class Settings:
     client_count: int | None = None
 
     balance: Balance = Balance.ROUNDROBIN
+    random_draws: int = _DRAWS
+    hash_balance_factor: int = 0
+    fullconn: int | None = None
+    persist: bool = False
     hash_type: HashType = dataclasses.field(default_factory=HashType)
     retries: int = 3
     redispatch: int = 0
@@ -133,6 +158,7 @@ class Section:
     __slots__ = (
         "bind_places",
         "binds",
+        "bounded_clients",
         "has_own_checks",
         "is_backend",
         "is_frontend",
@@ -161,6 +187,7 @@ class Section:
         self.stick: list[PlacedRule] = []
         self.table: Table | None = None
         self.policy: str | None = None
+        self.bounded_clients: PlacedPercentage | None = None
         self.has_own_checks = False
         # The keywords met so far that are not made to be repeated.
         self.seen: set[str] = set()
@@ -170,11 +197,13 @@ class Section:
 
 
 def _balance(section: Section, args: Arguments) -> None:
-    word = args.take(f"one of {', '.join(Balance)}")
-    if word not in set(Balance):
-        raise ConfigError(f"expects one of {', '.join(Balance)}, not {quoted(word)}")
-    args.end()
-    section.settings.balance = Balance(word)
+    word = args.only(f"one of {', '.join(Balance)}")
+    draws = _DRAWS
+    if match := _RANDOM.fullmatch(word):
+        word = Balance.RANDOM
+        draws = parse_integer(match[1], 1, MAX_DRAWS) if match[1] else _DRAWS
+    section.settings.balance = parse_choice(word, Balance)
+    section.settings.random_draws = draws
 
 
 def _bind(section: Section, args: Arguments) -> None:
@@ -191,11 +220,15 @@ def _default_server(section: Section, args: Arguments) -> None:
     section.settings.default_server = read_default_server(args, section.settings.default_server)
 
 
+def _hash_balance_factor(section: Section, args: Arguments) -> None:
+    factor = parse_integer(args.only("a percentage above 100, or 0"), 0, MAX_PERCENT)
+    if 0 < factor <= 100:
+        raise ConfigError(f"expects a percentage above 100, or 0, not '{factor}'")
+    section.settings.hash_balance_factor = factor
+
+
 def _hash_type(section: Section, args: Arguments) -> None:
-    kinds = " or ".join(HashKind)
-    word = args.take(kinds)
-    if word not in set(HashKind):
-        raise ConfigError(f"expects {kinds}, not {quoted(word)}")
+    kind = parse_choice(args.take(" or ".join(HashKind)), HashKind)
     avalanche = None
     if args:
         function = args.take("a function")
@@ -205,7 +238,7 @@ def _hash_type(section: Section, args: Arguments) -> None:
         if args and (modifier := args.take("a modifier")) != "avalanche":
             raise ConfigError(f"expects avalanche or nothing, not {quoted(modifier)}")
     args.end()
-    section.settings.hash_type = HashType(kind=HashKind(word), avalanche=avalanche)
+    section.settings.hash_type = HashType(kind=kind, avalanche=avalanche)
 
 
 def _maxconn(section: Section, args: Arguments) -> None:
@@ -223,7 +256,8 @@ def _mode(section: Section, args: Arguments) -> None:
 def _redispatch(section: Section, args: Arguments) -> None:
     interval = 0 if args.is_negated else -1
     if args and not args.is_negated:
-        interval = parse_integer(args.take("an interval"), -MAX_INTEGER)
+        # 0 is on, but no retry goes elsewhere for its number's sake.
+        interval = parse_integer(args.take("an interval"), -MAX_INTEGER) or MAX_INTEGER
     args.end()
     section.settings.redispatch = interval
 
@@ -266,34 +300,30 @@ def _stick_table(section: Section, args: Arguments) -> None:
     size = 0
     expire = None
     nopurge = False
+    srvkey = SrvKey.NAME
     while args:
         word = args.take("type")
         if word == "type":
-            kind = _table_type(args.take("ip or ipv6"))
+            kind = parse_choice(args.take("ip or ipv6"), TableType)
         elif word == "size":
             size = parse_size(args.take("a size, such as 200k"))
         elif word == "expire":
             expire = parse_time(args.take("a time, such as 30m")) or None
         elif word == "nopurge":
             nopurge = True
-        elif word != "srvkey" or args.take("name") != "name":
-            # `srvkey name` is what a table does anyway.
+        elif word == "srvkey":
+            srvkey = parse_choice(args.take("name or addr"), SrvKey)
+        else:
             raise ConfigError(_no_table_word(word))
     if kind is None or not size:
         raise ConfigError("expects type ip size N, such as 'type ip size 200k expire 30m'")
-    section.table = Table(size=size, expire=expire, type=kind, nopurge=nopurge)
-
-
-def _table_type(word: str) -> TableType:
-    if word not in set(TableType):
-        raise ConfigError(f"expects type {' or '.join(TableType)}, not {quoted(word)}")
-    return TableType(word)
+    section.table = Table(size=size, expire=expire, type=kind, nopurge=nopurge, srvkey=srvkey)
 
 
 def _no_table_word(word: str) -> str:
-    if word in {"peers", "store", "srvkey"}:
-        return f"{word} is refused: a table keeps the server's name, and is not shared"
-    return f"expects type, size, expire or nopurge, not {quoted(word)}"
+    if word in {"peers", "store"}:
+        return f"{word} is refused: a table keeps the client's server, and is not shared"
+    return f"expects type, size, expire, nopurge or srvkey, not {quoted(word)}"
 
 
 def _tcp_check_connect(section: Section, args: Arguments) -> None:
@@ -363,7 +393,7 @@ def _whole_seconds(field: str) -> Callable[[Section, Arguments], None]:
 
 
 def _count(field: str) -> Callable[[Section, Arguments], None]:
-    """Return what reads a number; 0 is the system's."""
+    """Return what reads a number; 0 leaves it to what there is without the line."""
 
     def parse(section: Section, args: Arguments) -> None:
         setattr(section.settings, field, parse_integer(args.only("a number")) or None)
@@ -382,6 +412,8 @@ PROXY_WORDS: Mapping[str, Keyword] = {
     "default_backend": Keyword(sections="DFL", parse=_default_backend),
     "disabled": Keyword(sections="DFLB", parse=_switch("is_disabled")),
     "enabled": Keyword(sections="DFLB", parse=_switch("is_disabled", value=False)),
+    "fullconn": Keyword(sections="DLB", parse=_count("fullconn")),
+    "hash-balance-factor": Keyword(sections="DLB", parse=_hash_balance_factor),
     "hash-type": Keyword(sections="DLB", parse=_hash_type),
     "load-server-state-from-file": Keyword(sections="DLB", parse=_none_only),
     "maxconn": Keyword(sections="DFL", parse=_maxconn),
@@ -390,6 +422,7 @@ PROXY_WORDS: Mapping[str, Keyword] = {
     "option clitcpka": Keyword(
         sections="DFL", is_option=True, parse=_switch("has_client_keepalive")
     ),
+    "option persist": Keyword(sections="DLB", is_option=True, parse=_switch("persist")),
     "option redispatch": Keyword(sections="DLB", is_option=True, parse=_redispatch),
     "option srvtcpka": Keyword(
         sections="DLB", is_option=True, parse=_switch("has_server_keepalive")

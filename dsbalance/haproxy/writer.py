@@ -9,7 +9,8 @@
 All sections start from the one ``defaults``, so a line stands there only if every section that it
 applies to would have it.
 
-Durations are written to the microsecond, the smallest unit of the language.
+Durations are written to the microsecond, the smallest unit of the language. Where a server has a
+``hash-key``, a ``guid`` or an ``init-state`` of its own, the file needs a later HAProxy.
 
 Source: HAProxy 2.6 configuration manual, 4 and 5.
 """
@@ -31,18 +32,26 @@ from dsbalance.haproxy.lexer import (
 )
 from dsbalance.model import (
     Backend,
+    Balance,
     Bind,
     Check,
     Config,
     Frontend,
+    HashKey,
     HashType,
+    InitState,
     Keepalive,
+    Observe,
+    OnError,
     Server,
+    SrvKey,
     Table,
 )
 
 # What the comment holds that names a policy: no spaces, and the shape that reading asks for.
 _POLICY = re.compile(r"[\w.]+:[\w.]+")
+# What `balance random` alone says.
+_DRAWS = 2
 
 
 def write(config: Config) -> str:
@@ -150,14 +159,21 @@ def _server_side_lines(backend: Backend) -> list[str]:
         *_keepalive("srvtcpka", backend.keepalive),
         f"retries {_integer(backend.retries)}",
         *redispatch,
+        *_flag("option persist", backend.persist),
+        *_number("fullconn", backend.fullconn),
     ]
 
 
 def _choice_lines(backend: Backend) -> Iterator[str]:
     """Yield what chooses a server and what remembers it."""
-    yield f"balance {backend.balance}"
+    draws = "" if backend.random_draws == _DRAWS else f"({backend.random_draws})"
+    yield f"balance {backend.balance}{draws if backend.balance is Balance.RANDOM else ''}"
     if backend.hash_type != HashType():
         yield f"hash-type {backend.hash_type.kind}{_function(backend.hash_type)}"
+    if backend.hash_balance_factor:
+        yield f"hash-balance-factor {backend.hash_balance_factor}"
+    if backend.bounded_clients is not None:
+        yield f"# dsbalance: bounded-clients {backend.bounded_clients}"
     if backend.policy is not None:
         if not isinstance(backend.policy, str) or not _POLICY.fullmatch(backend.policy):
             raise ConfigError(
@@ -165,8 +181,7 @@ def _choice_lines(backend: Backend) -> Iterator[str]:
                 f"{backend.policy!r} cannot be"
             )
         yield f"# dsbalance: policy {backend.policy}"
-    if backend.allbackups:
-        yield "option allbackups"
+    yield from _flag("option allbackups", backend.allbackups)
     if backend.table:
         yield _table_line(backend.table, backend.name)
     for rule in backend.stick:
@@ -184,7 +199,9 @@ def _table_line(table: Table, name: str) -> str:
         raise ConfigError(f"backend {name}: a table has at most {MAX_SIZE} entries")
     expire = "" if table.expire is None else f" expire {format_time(table.expire)}"
     nopurge = " nopurge" if table.nopurge else ""
-    return f"stick-table type {table.type} size {format_size(table.size)}{expire}{nopurge}"
+    srvkey = "" if table.srvkey is SrvKey.NAME else f" srvkey {table.srvkey}"
+    size = format_size(table.size)
+    return f"stick-table type {table.type} size {size}{expire}{nopurge}{srvkey}"
 
 
 def _server_lines(backend: Backend) -> Iterator[str]:
@@ -211,8 +228,14 @@ def _server_lines(backend: Backend) -> Iterator[str]:
 
 # What may stand in `default-server`, if all servers that are checked have it, or all servers. The
 # other words say what one server is, and are looked for on its line.
-_OF_CHECKS = ("port ", "addr ", "inter ", "fastinter ", "downinter ", "fall ", "rise ")
-_OF_SERVERS = ("weight ", "maxconn ", "on-marked-down ")
+_OF_CHECKS = (
+    *("port ", "addr ", "inter ", "fastinter ", "downinter ", "fall ", "rise "),
+    *("observe ", "error-limit ", "on-error ", "init-state "),
+)
+_OF_SERVERS = (
+    *("weight ", "slowstart ", "minconn ", "maxconn ", "maxqueue "),
+    *("on-marked-down ", "on-marked-up ", "hash-key "),
+)
 
 
 def _shared(servers: Sequence[Sequence[str]], prefixes: tuple[str, ...]) -> list[str]:
@@ -251,31 +274,50 @@ def _own_ports(check: Check, rules: Sequence[int | None]) -> set[int]:
 
 def _words(server: Server, rules: Sequence[int | None]) -> Iterator[str]:
     """Yield what stands after the address, a word with its argument at a time."""
-    check = server.check
-    if check:
+    if server.check:
         yield "check"
-        yield from (f"port {port}" for port in _own_ports(check, rules))
-        if check.host is not None:
-            yield f"addr {_address(check.host)}"
-        yield from _time("inter", check.interval)
-        yield from _time("fastinter", check.fast_interval)
-        yield from _time("downinter", check.down_interval)
-        yield from _number("fall", check.fall)
-        yield from _number("rise", check.rise)
+        yield from (f"port {port}" for port in _own_ports(server.check, rules))
+        yield from _check_words(server.check)
+    if server.observe:
+        yield from _observe_words(server.observe)
+    if server.init_state is not InitState.UP:
+        yield f"init-state {server.init_state}"
     if server.track is not None:
         yield f"track {server.track}"
     if server.weight != 1:
         yield f"weight {server.weight}"
+    yield from _time("slowstart", server.slowstart)
+    yield from _number("minconn", server.minconn)
     yield from _number("maxconn", server.maxconn)
-    if server.backup:
-        yield "backup"
-    if server.non_stick:
-        yield "non-stick"
+    yield from _number("maxqueue", server.maxqueue)
+    yield from _flag("backup", server.backup)
+    yield from _flag("non-stick", server.non_stick)
     yield from _number("id", server.id)
-    if server.disabled:
-        yield "disabled"
-    if server.shutdown_on_down:
-        yield "on-marked-down shutdown-sessions"
+    yield from _flag("disabled", server.disabled)
+    yield from _flag("on-marked-down shutdown-sessions", server.shutdown_on_down)
+    yield from _flag("on-marked-up shutdown-backup-sessions", server.shutdown_backups_on_up)
+    if server.hash_key is not HashKey.ID:
+        yield f"hash-key {server.hash_key}"
+    if server.guid is not None:
+        yield f"guid {server.guid}"
+
+
+def _check_words(check: Check) -> Iterator[str]:
+    if check.host is not None:
+        yield f"addr {_address(check.host)}"
+    yield from _time("inter", check.interval)
+    yield from _time("fastinter", check.fast_interval)
+    yield from _time("downinter", check.down_interval)
+    yield from _number("fall", check.fall)
+    yield from _number("rise", check.rise)
+
+
+def _observe_words(observe: Observe) -> Iterator[str]:
+    yield "observe layer4"
+    if observe.error_limit != Observe().error_limit:
+        yield f"error-limit {observe.error_limit}"
+    if observe.on_error is not OnError.FAIL_CHECK:
+        yield f"on-error {observe.on_error}"
 
 
 def _server_address(server: Server) -> str:
@@ -314,6 +356,10 @@ def _keepalive(word: str, keepalive: Keepalive | None) -> Iterator[str]:
 
 def _time(word: str, seconds: float | None) -> Iterable[str]:
     return () if seconds is None else (f"{word} {format_time(seconds)}",)
+
+
+def _flag(word: str, is_said: bool) -> Iterable[str]:
+    return (word,) if is_said else ()
 
 
 def _number(word: str, number: int | None) -> Iterable[str]:

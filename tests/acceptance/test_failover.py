@@ -172,7 +172,8 @@ class Site:
             if name != absent:
                 self.start(name)
         host = loopback()
-        config = tuned(suite(paragon=list(self.hosts.values()), host=host), check, backend)
+        whole = {**BY_HASH, **backend}
+        config = tuned(suite(paragon=list(self.hosts.values()), host=host), check, whole)
         self.proxy = Proxy(config)
         self.front = host, PORT
         self.http = host, HTTP_PORT
@@ -261,6 +262,8 @@ QUICK = {"interval": 0.1}
 BLIND = {"interval": 3600.0}
 # Of the backends.
 NO_STICK = {"table": None, "stick": ()}
+# The owners of these devices are those of the hash, in whatever order they come.
+BY_HASH = {"bounded_clients": None}
 
 
 def assert_only_its_own_moved(found: Mapping[str, str]) -> None:
