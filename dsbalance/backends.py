@@ -19,10 +19,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from dsbalance.balancer import AdminState, Balancer, Change, ServerState
+from dsbalance.aftermath import Alarm
+from dsbalance.balancer import (
+    AdminState,
+    Balancer,
+    Change,
+    Health,
+    Placement,
+    ServerState,
+)
 from dsbalance.errors import ConfigError, Problem
 from dsbalance.model import Backend, Config, Server, TableType
-from dsbalance.policy import make_policy
+from dsbalance.policy import own_policy
 from dsbalance.stats import BackendSnapshot
 from dsbalance.sticky import StickTable
 
@@ -39,19 +47,20 @@ class Backends:
             frontends.
     """
 
-    __slots__ = ("_balancers", "_followers", "_tables", "config")
+    __slots__ = ("_balancers", "_followers", "_fullconns", "_tables", "config")
 
     def __init__(self, config: Config, now: float = 0.0) -> None:
         """Make the balancers and tables, and link them.
 
         Args:
-            config: Its frontends are not looked at.
+            config: Of its frontends, only how many sessions they may have.
             now: Monotonic seconds at the start.
 
         Raises:
             ConfigError: A policy cannot be made.
         """
         self.config = replace(config, frontends=())
+        self._fullconns = _fullconns(config)
         self._tables: dict[str, StickTable] = {}
         self._balancers: dict[str, Balancer] = {}
         self._followers: dict[tuple[str, str], list[tuple[str, str]]] = {}
@@ -112,13 +121,33 @@ class Backends:
         changes = self._balancers[backend].check_failed(server, now, reason)
         return self._tell(backend, server, changes, now)
 
-    def set_health(self, backend: str, server: str, *, is_up: bool, now: float) -> list[Change]:
-        """Take a server, and those that track it, to be up or down until its checks say otherwise.
+    def take_alarm(self, backend: Balancer, now: float) -> Alarm | None:
+        """Return what failed attempts have come to, for servers and those that track them.
+
+        See :meth:`dsbalance.balancer.Balancer.take_alarm`; the backend may have been removed.
+        """
+        alarm = backend.take_alarm(now)
+        if alarm is None:
+            return None
+        changes = [*alarm.changes]
+        for change in alarm.changes:
+            changes = self._tell(change.backend, change.server, changes, now)
+        return alarm._replace(changes=tuple(changes))
+
+    def step(self, now: float) -> list[Placement]:
+        """Let servers that start slowly carry more, and return the sessions that are let in.
+
+        To be called once a second.
+        """
+        return [placement for balancer in self for placement in balancer.step(now)]
+
+    def set_health(self, backend: str, server: str, health: Health, now: float) -> list[Change]:
+        """Take a server, and those that track it, to be as ``health`` says until its checks differ.
 
         Raises:
             ConfigError: It tracks another one itself.
         """
-        changes = self.balancer(backend).set_health(server, is_up=is_up, now=now)
+        changes = self.balancer(backend).set_health(server, health, now)
         return self._tell(backend, server, changes, now)
 
     def set_admin(self, backend: str, server: str, admin: AdminState, now: float) -> list[Change]:
@@ -216,11 +245,13 @@ class Backends:
                 ttl=table.expire,
                 accepts_ipv6=table.type is TableType.IPV6,
                 nopurge=table.nopurge,
+                srvkey=table.srvkey,
             )
 
     def _make_balancer(self, backend: Backend, now: float) -> None:
-        policy = make_policy(backend)
-        self._balancers[backend.name] = Balancer(backend, self._tables, policy, now)
+        self._balancers[backend.name] = Balancer(
+            backend, self._tables, own_policy(backend), now, self._fullconns.get(backend.name, 1)
+        )
 
     def _link(self, backend: Backend) -> None:
         """Let the servers of a backend follow their leaders, all of which are there now."""
@@ -259,3 +290,12 @@ class Backends:
 def _split(track: str) -> tuple[str, str]:
     backend, _, server = track.partition("/")
     return backend, server
+
+
+def _fullconns(config: Config) -> dict[str, int]:
+    """Return HAProxy's ``fullconn`` of backends that say none: a tenth of what may come to them."""
+    sums: dict[str, int] = {}
+    for frontend in config.frontends:
+        most = frontend.maxconn or config.maxconn or 0
+        sums[frontend.backend] = sums.get(frontend.backend, 0) + most
+    return {name: max(1, -(-most // 10)) for name, most in sums.items()}

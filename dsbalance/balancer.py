@@ -7,6 +7,7 @@
     release: a session ended      who gets the place: whoever waited longest
     check_passed and the others:  what follows for the sessions: closed, decided anew, let in
       a server changed
+    step: a second went by        what those may carry that start slowly
 
 A backend has two kinds of queue. Who must go to one server, because an entry or a hash says so,
 waits in that server's queue when it is full. Who may go to any waits in the backend's queue when
@@ -16,54 +17,53 @@ Each decision carries its reason. What the methods return has to be carried out 
 start and close nothing themselves. All of them are for the loop's thread alone.
 
 Sources: the HAProxy 2.6 manual, ``stick match``, ``retries``, ``option redispatch``, ``maxconn``,
-``option allbackups``; what it leaves open was observed on HAProxy 2.6.12. In one thing we differ:
-HAProxy lets those who wait for a server that went down wait on unless ``option redispatch`` is
-given; here they are always decided anew.
+``maxqueue``, ``option allbackups``, ``observe`` and ``on-marked-up``; what it leaves open was
+observed on HAProxy 2.6.12. In one thing we differ: HAProxy lets those who wait for a server that
+went down wait on unless ``option redispatch`` is given; here they are always decided anew.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dsbalance.errors import ConfigError, NoServerError, Problem
-from dsbalance.model import Backend, Server, StickAction
+from dsbalance.aftermath import Aftermath, Alarm
+from dsbalance.candidates import Candidates, Client, Policy, Reason
+from dsbalance.choosing import Chooser, make_policies
+from dsbalance.errors import NoServerError
+from dsbalance.hashing import SourceConsistent, SourceMap
+from dsbalance.memory import Memory
+from dsbalance.model import Backend, Server
 from dsbalance.placement import (
     AdminState,
     Change,
+    Crowd,
     Failure,
+    Health,
     Placement,
     Retry,
     ServerState,
     Stage,
 )
-from dsbalance.policy import (
-    Candidates,
-    Client,
-    Guarded,
-    Policy,
-    Reason,
-    SourceConsistent,
-    SourceMap,
-    guarded,
-)
+from dsbalance.policy import BuiltIn, Guarded
 from dsbalance.queueing import Places
-from dsbalance.roster import Roster, Shift
+from dsbalance.retrying import RetryRule
+from dsbalance.roster import Roster
 from dsbalance.stats import BackendCounters, BackendSnapshot
 from dsbalance.sticky import StickTable
+from dsbalance.turns import StaticRoundRobin
 
 __all__ = [
     "AdminState",
     "Balancer",
     "Change",
     "Failure",
+    "Health",
     "Placement",
     "Retry",
     "ServerState",
     "Stage",
 ]
 
-# HAProxy waits this long before it tries the same server again, or `timeout connect` if shorter.
-_TURN_AROUND = 1.0
 # A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
 _QUEUED, _CONNECTING, _CONNECTED, _DISPLACED, _RELEASED = Stage
 _STICKY = Reason.STICKY
@@ -79,17 +79,29 @@ class Balancer:
     Attributes:
         name: The backend's name.
         counters: What happened at no server.
+        memory: What the stick tables know; to be read only.
         states: Name -> state of a server, in the order of the configuration; to be read only.
     """
 
-    __slots__ = ("_memory", "_places", "_policy", "_retry", "_roster", "counters", "name", "states")
+    __slots__ = (
+        "_aftermath",
+        "_chooser",
+        "_places",
+        "_retry",
+        "_roster",
+        "counters",
+        "memory",
+        "name",
+        "states",
+    )
 
     def __init__(
         self,
         backend: Backend,
         tables: Mapping[str, StickTable],
-        policy: Policy,
+        policy: Policy | None = None,
         now: float = 0.0,
+        fullconn: int = 1,
     ) -> None:
         """Make the balancer of a backend.
 
@@ -98,21 +110,28 @@ class Balancer:
         Args:
             backend: Its configuration.
             tables: Name of a backend -> its stick table, for those that ``stick`` names.
-            policy: What :func:`dsbalance.policy.make_policy` gives, or any other.
+            policy: One of the user's own; None: what ``balance`` says.
             now: Monotonic seconds at the start.
+            fullconn: That of the backend where it has none itself; see ``minconn``.
 
         Raises:
             ConfigError: A ``stick`` rule names a table that is not there.
         """
         self.name = backend.name
         self.counters = BackendCounters()
-        self._roster = Roster(backend, self.counters, now)
+        policies = make_policies(backend, policy)
+        is_static = isinstance(policies[0], SourceMap | StaticRoundRobin)
+        crowd = Crowd(self.counters, backend.fullconn or fullconn, is_static=is_static)
+        self.memory = Memory(backend, tables)
+        self._roster = Roster(backend, crowd, now, self.memory.count)
         self._places = Places(self.counters)
         self.states: Mapping[str, ServerState] = self._roster.states
-        self._policy = guarded(policy, backend)
-        self._memory = _Memory(backend, tables)
-        is_hash = isinstance(self._policy, SourceConsistent | SourceMap)
-        self._retry = _RetryRule(backend, is_hash=is_hash)
+        self.memory.register(self.states.values())
+        self._chooser = Chooser(policies, self._roster, self._places)
+        is_hash = isinstance(policies[0], SourceConsistent | SourceMap)
+        self._retry = RetryRule(backend, is_hash=is_hash)
+        self._aftermath = Aftermath(self._roster, self._places, self._chooser)
+        self._chooser.adapt()
 
     @property
     def backend(self) -> Backend:
@@ -124,6 +143,11 @@ class Balancer:
         """Those that the policy chooses from now."""
         return self._roster.candidates
 
+    @property
+    def policy(self) -> BuiltIn | Guarded:
+        """What would choose now."""
+        return self._chooser.policies[self.candidates.is_backup]
+
     # -- a session, from its arrival to its end
 
     def route(self, client: Client, now: float) -> Placement:
@@ -134,16 +158,22 @@ class Balancer:
         """
         counters, placement = self.counters, Placement(client)
         counters.total += 1
-        state = self._memory.recall(client, self.states, now)
-        if state is None:
-            self._place(placement, None)
-        else:
-            placement.is_persistent = True
-            placement.reason = _STICKY
-            self._places.assign(placement, state)
+        # Before the decision, which may depend on how many there are.
         counters.current += 1
         if counters.current > counters.peak:  # noqa: PLR1730 -- max() takes three times as long
             counters.peak = counters.current
+        state = self.memory.recall(client, now)
+        try:
+            if state is None:
+                self._chooser.place(placement, None)
+            else:
+                placement.is_persistent = True
+                placement.reason = _STICKY
+                if not self._places.assign(placement, state):
+                    self._chooser.overflow(placement, state)
+        except NoServerError:
+            counters.current -= 1
+            raise
         return placement
 
     def failed(self, placement: Placement, cause: Failure, now: float) -> Retry | None:
@@ -169,14 +199,16 @@ class Balancer:
             self.counters.connect_errors += 1
             return None
         placement.tries += 1
-        rule, active = self._retry, self._roster.active
+        if state.server.observe is not None:
+            self._aftermath.observe(state, now)
+        rule, usable = self._retry, len(self._roster.candidates)
         if placement.tries > rule.limit:
             state.counters.connect_errors += 1
             return None
-        is_moving = rule.is_moving(placement, state, active)
-        delay = rule.delay(cause, is_moving, active)
+        is_moving = rule.is_moving(placement, state, usable)
+        delay = rule.delay(cause, is_moving, usable)
         if is_moving:
-            return self._redispatch(placement, state, delay)
+            return self._chooser.redispatch(placement, state, delay)
         state.counters.retries += 1
         state.counters.total += 1
         return Retry(placement=placement, delay=delay)
@@ -184,7 +216,9 @@ class Balancer:
     def connected(self, placement: Placement, now: float) -> None:
         """Remember where a client went, and keep its entries from expiring until it is released."""
         placement.stage = _CONNECTED
-        self._memory.keep(placement, now)
+        assert placement.server is not None
+        placement.server.errors = 0
+        self.memory.keep(placement, now)
 
     def release(self, placement: Placement, now: float) -> list[Placement]:
         """Free what a session holds; a second call does nothing.
@@ -192,30 +226,36 @@ class Balancer:
         O(those before it) for one that waits.
 
         Returns:
-            Whoever has got its place, and may connect now: one session or none.
+            Whoever has got its place, and may connect now: one session or none, or several if the
+            server may carry more than before.
         """
         stage = placement.stage
         if stage is _RELEASED:
             return []
-        self.counters.current -= 1
-        if stage is _QUEUED:
-            self._places.withdraw(placement)
         placement.stage = _RELEASED
         for table, key in placement.held:
             table.release(key, now)
-        state = placement.server
-        if state is None or placement not in state.placements:
-            return []
-        return [*self._places.vacate(placement, state, self._roster.candidates)]
+        heirs = placement.heirs
+        places, state = self._places, placement.server
+        if state is not None and placement in state.placements:
+            # Whoever leaves counts still, as in HAProxy, where a limit depends on their number.
+            heirs = places.vacate(placement, state, self._roster.candidates)
+        self.counters.current -= 1
+        if stage is _QUEUED:
+            places.withdraw(placement)
+            heirs = () if state is None else places.admit(state, self._roster.candidates)
+        return [*heirs]
 
     def reroute(self, placement: Placement, now: float) -> None:
-        """Decide anew for one of :attr:`Change.requeued`, as :meth:`route` does without a table.
+        """Decide anew for a placement that is DISPLACED, as :meth:`route` does without a table.
+
+        It is one of :attr:`Change.requeued`, or of a :class:`Retry` whose delay is over.
 
         Raises:
             NoServerError: Nothing is usable; the placement is still to be released.
         """
         assert placement.stage is _DISPLACED
-        self._place(placement, None)
+        self._chooser.move(placement)
 
     # -- a server, as the outside sees it
 
@@ -224,26 +264,34 @@ class Balancer:
 
         ``reason`` is what the check came to, in words.
         """
-        return self._carry_out(self._roster.check_passed(name, now, reason), now)
+        return self._aftermath.of(self._roster.check_passed(name, now, reason), now)
 
     def check_failed(self, name: str, now: float, reason: str = "") -> list[Change]:
         """Take in a failed check, likewise."""
-        return self._carry_out(self._roster.check_failed(name, now, reason), now)
+        return self._aftermath.of(self._roster.check_failed(name, now, reason), now)
 
-    def set_health(self, name: str, *, is_up: bool, now: float) -> list[Change]:
-        """Take a server to be up or down until its checks say otherwise.
+    def take_alarm(self, now: float) -> Alarm | None:
+        """Return what failed attempts have come to since the last call; None: nothing.
+
+        To be called after each :meth:`failed`: by then the session has been decided, for which its
+        server may have gone down already.
+        """
+        return self._aftermath.take_alarm(now)
+
+    def set_health(self, name: str, health: Health, now: float) -> list[Change]:
+        """Take a server to be up, stopping or down until its checks say otherwise.
 
         Raises:
             ConfigError: It tracks another one.
         """
-        return self._carry_out(self._roster.set_health(name, is_up, now), now)
+        return self._aftermath.of(self._roster.set_health(name, health, now), now)
 
     def set_admin(self, name: str, admin: AdminState, now: float) -> list[Change]:
         """Make a server ready, drain it, or take it into maintenance.
 
         One that leaves maintenance is up, and a single failed check takes it down.
         """
-        return self._carry_out(self._roster.set_admin(name, admin, now), now)
+        return self._aftermath.of(self._roster.set_admin(name, admin, now), now)
 
     def set_weight(self, name: str, weight: int, now: float) -> list[Change]:
         """Give a server another weight; at 0 it keeps the clients that stick to it.
@@ -251,7 +299,23 @@ class Balancer:
         Raises:
             ConfigError: The weight is not from 0 to 256.
         """
-        return self._carry_out(self._roster.set_weight(name, weight, now), now)
+        return self._aftermath.of(self._roster.set_weight(name, weight, now), now)
+
+    def step(self, now: float) -> tuple[Placement, ...]:
+        """Let those that start slowly carry more; to be called once a second.
+
+        Returns:
+            Sessions that have got a place by it, and may connect now.
+        """
+        slow = self._roster.step(now)
+        if not slow:
+            return ()
+        for state, is_grown in slow.items():
+            if is_grown and state.is_usable:
+                self._places.touch(state)
+        self._chooser.adapt()
+        candidates = self._roster.candidates
+        return tuple(heir for state in slow for heir in self._places.admit(state, candidates))
 
     def add_server(
         self, server: Server, now: float, leader: ServerState | None = None
@@ -263,11 +327,15 @@ class Balancer:
         Raises:
             ConfigError: Its name or id is taken.
         """
-        return self._carry_out(self._roster.add(server, now, leader), now)
+        shift = self._roster.add(server, now, leader)
+        self.memory.register([shift.state])
+        return self._aftermath.of(shift, now)
 
     def remove_server(self, name: str, now: float) -> list[Change]:
         """Remove a server; the sessions that have a place there go on until they end."""
-        return self._carry_out(self._roster.remove(name, now), now)
+        shift = self._roster.remove(name, now)
+        self.memory.forget(shift.state)
+        return self._aftermath.of(shift, now)
 
     def follow(self, name: str, leader: ServerState) -> None:
         """Let a server with ``track`` share the health of its leader, and what is asked of that.
@@ -276,16 +344,17 @@ class Balancer:
         change of the leader.
         """
         self._roster.follow(name, leader)
+        self._chooser.adapt()
 
     def leader_changed(self, name: str, now: float) -> list[Change]:
         """Take in that the health of a server's leader changed, or what is asked of it."""
-        return self._carry_out(self._roster.leader_changed(name, now), now)
+        return self._aftermath.of(self._roster.leader_changed(name, now), now)
 
     # -- what there is to know
 
     def take_complaint(self) -> str | None:
         """Return what went wrong last with a policy of the user's own; None: nothing since."""
-        return self._policy.take_complaint() if isinstance(self._policy, Guarded) else None
+        return self._chooser.take_complaint()
 
     def snapshot(self, now: float) -> BackendSnapshot:
         """Return what there is to know at ``now``."""
@@ -295,170 +364,6 @@ class Balancer:
         """Assert everything that has to be true between two calls."""
         self._roster.check()
         self._places.check()
+        self._chooser.check()
         known = sum(len(s.placements) + len(s.queue) for s in self.states.values())
         assert known + len(self._places.shared) <= self.counters.current <= self.counters.peak
-
-    # -- decisions
-
-    def _place(self, placement: Placement, avoid: Server | None) -> None:
-        """Let the policy decide, and give the session a place or a turn accordingly."""
-        candidates = self._roster.candidates
-        if not candidates.servers:
-            self.counters.connect_errors += 1
-            raise NoServerError(self.name, self._roster.complaint())
-        policy = self._policy
-        server = policy.choose(placement.client, candidates, avoid)
-        placement.reason = Reason.BACKUP if candidates.is_backup else policy.reason
-        if server is None:
-            self._places.wait(placement)
-            return
-        state = self.states[server.name]
-        if state is not placement.server:
-            state.counters.chosen += 1
-        self._places.assign(placement, state)
-
-    def _redispatch(self, placement: Placement, state: ServerState, delay: float) -> Retry | None:
-        """Let the policy decide once more; None: there is nobody to choose from."""
-        if not self._roster.candidates.servers:
-            self.counters.connect_errors += 1
-            return None
-        # First those who wait for this server; whoever left it stands behind them.
-        admitted = self._places.vacate(placement, state, self._roster.candidates)
-        placement.is_persistent = False
-        self._place(placement, state.server)
-        # A policy may insist on the same server; HAProxy counts that as a retry, and so do we.
-        if placement.server is state:
-            state.counters.retries += 1
-        else:
-            state.counters.redispatches += 1
-            placement.reason = Reason.REDISPATCH
-        delay = 0.0 if placement.is_queued else delay
-        return Retry(placement=placement, delay=delay, admitted=admitted)
-
-    def _carry_out(self, shift: Shift | None, now: float) -> list[Change]:
-        """Decide what a change of a server means for the sessions."""
-        if shift is None:
-            return []
-        state = shift.state
-        places = self._places
-        if state.is_usable:
-            places.touch(state)
-        is_dissolved = _is_dissolved(shift, self.backend.redispatch)
-        requeued = places.dissolve(state) if is_dissolved else ()
-        admitted = tuple(places.admit(self._policy, self._roster.candidates, self.states))
-        return [
-            Change(
-                backend=self.name,
-                server=state.name,
-                old=shift.old,
-                new=state.word,
-                reason=shift.reason,
-                now=now,
-                shutdown=_shutdown(shift),
-                requeued=requeued,
-                admitted=admitted,
-                active=self._roster.active,
-                backups=self._roster.backups,
-                sessions=len(state.placements),
-                queued=len(places.shared) + len(state.queue),
-                is_outage=shift.was_usable and not self._roster.candidates.servers,
-            )
-        ]
-
-
-class _Memory:
-    """The ``stick`` rules of a backend, on the tables that they name.
-
-    A second rule for a table adds nothing: it would match the same entry, or store the same server.
-    """
-
-    __slots__ = ("_held", "_matched")
-
-    def __init__(self, backend: Backend, tables: Mapping[str, StickTable]) -> None:
-        matched: dict[StickTable, None] = {}
-        held: dict[StickTable, bool] = {}
-        for rule in backend.stick:
-            name = backend.name if rule.table is None else rule.table
-            if name not in tables:
-                message = f"stick: {name!r} has no stick-table"
-                raise ConfigError(Problem(message, subject=f"backend {backend.name}"))
-            table = tables[name]
-            if rule.action is not StickAction.STORE_REQUEST:
-                matched[table] = None
-            held[table] = held.get(table, False) or rule.action is not StickAction.MATCH
-        self._matched = tuple(matched)
-        self._held = tuple(held.items())
-
-    def recall(
-        self, client: Client, states: Mapping[str, ServerState], now: float
-    ) -> ServerState | None:
-        """Return the server of the first entry whose server may take the client; None: decide."""
-        for table in self._matched:
-            packed = client.packed
-            key = packed if len(packed) == 4 else table.normalise(packed)
-            name = None if key is None else table.match(key, now)
-            state = None if name is None else states.get(name)
-            if state is not None and state.is_running:
-                return state
-        return None
-
-    def keep(self, placement: Placement, now: float) -> None:
-        """Store where a session went, and hold its entries until it is released."""
-        packed = placement.client.packed
-        assert placement.server is not None
-        server = placement.server.server
-        for table, is_stored in self._held:
-            key = packed if len(packed) == 4 else table.normalise(packed)
-            if key is None:
-                continue
-            is_written = is_stored and not server.non_stick
-            name = server.name if is_written else table.peek(key, now)
-            if name is not None and table.keep(key, name, now):
-                placement.held += ((table, key),)
-
-
-class _RetryRule:
-    """``retries`` and ``option redispatch``.
-
-    Attributes:
-        limit: Retries at the most.
-    """
-
-    __slots__ = ("_is_hash", "_is_on", "_pause", "_step", "limit")
-
-    def __init__(self, backend: Backend, *, is_hash: bool) -> None:
-        self.limit = backend.retries
-        self._is_hash = is_hash
-        self._is_on = backend.redispatch != 0
-        self._pause = min(_TURN_AROUND, backend.timeout_connect or _TURN_AROUND)
-        # A negative interval counts back from the last retry; beyond the first, it is every one.
-        step = backend.redispatch if backend.redispatch > 0 else self.limit + 1 + backend.redispatch
-        self._step = max(1, step)
-
-    def is_moving(self, placement: Placement, state: ServerState, active: int) -> bool:
-        """Whether the next retry goes elsewhere; ``tries`` is its number, from 1."""
-        if not self._is_on:
-            return False
-        if not state.is_running or placement.tries % self._step == 0:
-            return True
-        return not (placement.is_persistent or self._is_hash) and active > 1
-
-    def delay(self, cause: Failure, is_moving: bool, active: int) -> float:
-        """Return the pause before it: none after a timeout, which was one, nor if others remain."""
-        is_waiting = cause is Failure.REFUSED and not (is_moving and active > 1)
-        return self._pause if is_waiting else 0.0
-
-
-def _is_dissolved(shift: Shift, redispatch: int) -> bool:
-    """Whether those who wait for the server are to be decided anew."""
-    state = shift.state
-    # HAProxy lets those go who wait for a server that is drained, if a redispatch is allowed.
-    is_drained = shift.was_usable and not state.is_usable and state.word == "DRAIN"
-    return not state.is_running or (is_drained and redispatch != 0)
-
-
-def _shutdown(shift: Shift) -> tuple[Placement, ...]:
-    """Return the sessions to close; a server that was removed keeps its own."""
-    state = shift.state
-    is_marked_down = shift.was_running and not state.is_running and state.word
-    return tuple(state.placements) if is_marked_down and state.server.shutdown_on_down else ()

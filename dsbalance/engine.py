@@ -9,11 +9,14 @@ from __future__ import annotations
 import enum
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
 from dsbalance.backends import Backends
-from dsbalance.balancer import AdminState, Change, Placement
+from dsbalance.balancer import AdminState, Balancer, Change, Health, Placement
+from dsbalance.candidates import Client
 from dsbalance.errors import ConfigError, Problem
+from dsbalance.explanation import Step, explain_now
 from dsbalance.limits import Budget
 from dsbalance.listener import Entrance, Hall
 from dsbalance.loop import Loop
@@ -24,6 +27,7 @@ from dsbalance.service import Service
 from dsbalance.session import Session, resume
 from dsbalance.splice import BUFFER_SIZE, PipePool
 from dsbalance.stats import FrontendSnapshot, Snapshot
+from dsbalance.sticky import Entry
 from dsbalance.watching import Watching
 
 _log = logging.getLogger("dsbalance.engine")
@@ -65,7 +69,9 @@ class Engine:
         self._life = _Life.NEW
         self._loop = loop
         self._started_at = loop.now
-        self._backends = Backends(config, now=loop.now)
+        # What a frontend without a limit of its own may have decides on the default of `fullconn`.
+        maxconn = config.maxconn or budget.maxconn
+        self._backends = Backends(replace(config, maxconn=maxconn), now=loop.now)
         self._targets: dict[str, dict[str, Target]] = {}
         self._watching = Watching(loop, self._backends, self._apply)
         for backend, located in places.items():
@@ -126,6 +132,19 @@ class Engine:
         changes = self._backends.set_admin(backend, server, admin, self._loop.now)
         self._watching.ask(backend, server, admin)
         self._apply(changes)
+
+    def set_health(self, path: str, health: Health) -> None:
+        """Take ``backend/server`` to be as ``health`` says, or raise ConfigError."""
+        backend, server = self._split(path)
+        self._apply(self._backends.set_health(backend, server, health, self._loop.now))
+
+    def stick_entries(self, backend: str) -> list[Entry]:
+        """Return what is in the stick table that a backend owns, or raise ConfigError."""
+        return list(self._backends.table(backend).entries(self._loop.now))
+
+    def explain(self, backend: str, client: Client) -> tuple[Step, ...]:
+        """Return why a client would go where it would go now, or raise ConfigError."""
+        return explain_now(self._backends.balancer(backend), client, self._loop.now)
 
     def set_weight(self, path: str, weight: int) -> None:
         """Change the share of ``backend/server``, or raise ConfigError."""
@@ -250,6 +269,7 @@ class Engine:
             timeout_queue=backend.timeout_queue or backend.timeout_connect,
             keepalive=backend.keepalive,
             on_left=partial(self._left, entrance),
+            on_failed=self._heed,
         )
         self._services[frontend.name] = entrance, service
         return entrance, service
@@ -274,9 +294,10 @@ class Engine:
         """Log what changed, tell who wants to know, and move the sessions that it concerns."""
         for change in changes:
             _log_change(change)
+            ending = Ending.SERVER_DOWN if change.is_down else Ending.SERVER_UP
             for placement in change.shutdown:
                 if (session := _session(placement)) is not None:
-                    session.lose_server()
+                    session.lose_server(ending)
             for placement in change.requeued:
                 if (session := _session(placement)) is not None:
                     session.reroute()
@@ -288,10 +309,22 @@ class Engine:
                 except (Exception, SystemExit):  # noqa: BLE001 - the guard, for what is not ours
                     _log.exception("a callback raised")
 
+    def _heed(self, balancer: Balancer) -> None:
+        """Carry out what failed attempts to connect have come to."""
+        alarm = self._backends.take_alarm(balancer, self._loop.now)
+        if alarm is not None:
+            for server in alarm.servers:
+                self._watching.hasten(balancer.name, server)
+            self._apply(alarm.changes)
+
     def _keep_house(self) -> None:
-        """Every second: forget stick entries that have expired, say which policies have failed."""
+        """Every second: look at what has no event of its own.
+
+        Servers that start slowly carry more, stick entries expire, policies may have failed.
+        """
         self._loop.after(_HOUSEKEEPING, self._keep_house)
         now = self._loop.now
+        resume(self._loop, self._backends.step(now))
         for table in self._backends.tables.values():
             table.sweep(now)
         for balancer in self._backends:

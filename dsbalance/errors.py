@@ -83,9 +83,11 @@ class NoServerError(DsbalanceError):
     Attributes:
         backend: The backend's name.
         reason: Why, in words for a log line.
+        is_full: Whether there is one, but nobody else may wait for it.
     """
 
-    def __init__(self, backend: str, reason: str) -> None:
+    def __init__(self, backend: str, reason: str, *, is_full: bool = False) -> None:
         self.backend = backend
         self.reason = reason
+        self.is_full = is_full
         super().__init__(f"{backend}: {reason}")

@@ -1,7 +1,8 @@
 """Who owns a key: a weighted consistent-hash ring that decides like HAProxy. No I/O, no clock.
 
     what              where it is on the ring, which is the integers modulo 2^32
-    node of a member  avalanche(4096 * id + i) for i from 0 to 16 * weight - 1
+    node of a member  avalanche(4096 * id + i) for i from 0 to 16 * weight - 1, unless it is said
+                      otherwise where they start, and how many there are for a unit of weight
     key               its hash: see :meth:`HashRing.hash_of`
     owner of a key    the member of the nearest node, in either direction; of two that are equally
                       near, the lower one; of nodes in one place, the one that came first for keys
@@ -17,14 +18,13 @@ Bob Jenkins's public 32-bit integer mix and a multiplication.
 
 from __future__ import annotations
 
-import math
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from itertools import accumulate, compress, pairwise, repeat
 from types import MappingProxyType
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 from zlib import crc32
 
 M = TypeVar("M", bound=Hashable)
@@ -36,9 +36,9 @@ _NUMBERS = (int, IPv4Address, IPv6Address)
 _U32 = 0xFFFF_FFFF
 _number = int.from_bytes  # in network order; looked up once, it costs half
 # HAProxy places 16 nodes for each unit of weight, and keeps 4096 numbers free for each id.
-_NODES_PER_WEIGHT = 16
-_NUMBERS_PER_ID = 4096
-MAX_WEIGHT = _NUMBERS_PER_ID // _NODES_PER_WEIGHT
+NODES_PER_WEIGHT = 16
+NUMBERS_PER_ID = 4096
+MAX_WEIGHT = NUMBERS_PER_ID // NODES_PER_WEIGHT
 _nobody: Callable[[object], bool] = frozenset[object]().__contains__
 
 
@@ -85,21 +85,35 @@ def assign_ids(forced: Sequence[int | None]) -> list[int]:
     return ids
 
 
-def load_slots(weights: Sequence[int], served: int, factor: int) -> list[int]:
+def load_slots(
+    weights: Sequence[int], served: int, factor: int, before: Iterable[int] | None = None
+) -> list[int]:
     """Return how many sessions each member may have, at least 1 (``hash-balance-factor``).
 
     Args:
         weights: Of the usable members, in a fixed order, each at least 1.
         served: Sessions, without the one that is being placed; the slots are more.
         factor: Percent of the average load that nobody may exceed; ValueError if not above 100.
+        before: The sum of the weights before each, which decides whose share is rounded up; None:
+            of those given. HAProxy keeps the sums of its start.
     """
     if factor <= 100:
         raise ValueError(f"factor must be above 100, not {factor}")
     total = -(-(served + 1) * factor // 100)
     whole = sum(weights) or 1
     # Rounding the running sum, not each share, hands out exactly `total`.
-    ends = [end * total // whole for end in accumulate(weights, initial=0)]
-    return [max(1, end - start) for start, end in pairwise(ends)]
+    starts = accumulate(weights, initial=0) if before is None else before
+    return [
+        max(1, (start + weight) * total // whole - start * total // whole)
+        for start, weight in zip(starts, weights, strict=False)
+    ]
+
+
+class Node(NamedTuple, Generic[M]):
+    """A place on a ring, from 0 to 2^32 - 1, and whose it is."""
+
+    place: int
+    member: M
 
 
 class HashRing(Generic[M]):
@@ -120,32 +134,39 @@ class HashRing(Generic[M]):
     layout in by one store. For n nodes a look-up costs O(log n), a change O(n).
     """
 
-    __slots__ = ("_bases", "_identify", "_is_mixed", "_layout")
+    __slots__ = ("_identify", "_is_mixed", "_layout", "_nodes", "_start", "_starts")
 
     def __init__(
         self,
         members: Iterable[M] | Mapping[M, int] = (),
         *,
         identify: Callable[[M], int] | None = None,
+        start: Callable[[M], int] | None = None,
         avalanche: bool = True,
+        nodes: int = NODES_PER_WEIGHT,
     ) -> None:
         """Make a ring.
 
         Args:
-            members: Each of weight 1, or a mapping to weights from 0 (owns nothing) to 256. Their
-                order decides between nodes in one place, which different ids below 2^20 never have.
+            members: Each of weight 1, or a mapping to weights from 0 (owns nothing) to 256, or to
+                4096 / ``nodes``. Their order decides between nodes in one place.
             identify: Gives a member's id when it is added: 0 or more, as HAProxy's ``id``; ids
                 that are equal modulo 2^20 have the same nodes. None: an int of 0 or more is its own
                 id; a str, bytes or address is placed by its CRC-32, all else by that of its repr.
+            start: Gives the number that a member's nodes are counted from, modulo 2^32; then there
+                are no ids.
             avalanche: Whether addresses and ints are mixed; not so in ``consistent sdbm``.
+            nodes: For each unit of weight, from 1 to 4096.
 
         Raises:
-            ValueError: A weight is not from 0 to 256, a member is given twice, an id is negative.
+            ValueError: A weight is out of its range, a member is given twice, an id is negative.
             TypeError: A member is None, or has a repr that another process would not give.
         """
         self._identify = identify
+        self._start = start
         self._is_mixed = avalanche
-        self._bases: dict[M, int] = {}
+        self._nodes = nodes
+        self._starts: dict[M, int] = {}
         weights: dict[M, int] = {}
         keys: list[int] = []
         holders: list[M] = []
@@ -153,7 +174,7 @@ class HashRing(Generic[M]):
         for member, weight in pairs:
             if member in weights:
                 raise ValueError(f"{member!r} is given twice")
-            points = self._points(member, _checked(weight))
+            points = self._points(member, self._checked(weight))
             keys += points
             holders += repeat(member, len(points))
             weights[member] = weight
@@ -183,7 +204,9 @@ class HashRing(Generic[M]):
         """
         if member in self.weights:
             raise ValueError(f"{member!r} is on the ring")
-        self._layout = self._resized(member, _checked(weight), {**self.weights, member: weight})
+        self._layout = self._resized(
+            member, self._checked(weight), {**self.weights, member: weight}
+        )
 
     def remove(self, member: M) -> int:
         """Take a member off the ring and return its weight; the others exchange no keys.
@@ -194,7 +217,7 @@ class HashRing(Generic[M]):
         weights = dict(self.weights)
         before = weights.pop(member)
         self._layout = self._resized(member, 0, weights)
-        del self._bases[member]
+        del self._starts[member]
         return before
 
     def reweight(self, member: M, weight: int) -> int:
@@ -202,10 +225,12 @@ class HashRing(Generic[M]):
 
         Raises:
             KeyError: It is not on the ring.
-            ValueError: The weight is not from 0 to 256.
+            ValueError: The weight is out of its range.
         """
         before = self.weights[member]
-        self._layout = self._resized(member, _checked(weight), {**self.weights, member: weight})
+        self._layout = self._resized(
+            member, self._checked(weight), {**self.weights, member: weight}
+        )
         return before
 
     def hash_of(self, key: Key) -> int:
@@ -254,6 +279,17 @@ class HashRing(Generic[M]):
         layout = self._layout
         return layout.owners[bisect_left(layout.bounds, value)]
 
+    def neighbours(self, value: int) -> tuple[Node[M], Node[M]]:
+        """Return the last node below a hash and the first one at or above it, around the wrap.
+
+        Raises:
+            IndexError: There is no node.
+        """
+        layout = self._layout
+        above = bisect_left(layout.keys, value) % max(1, len(layout.keys))
+        found = [Node(layout.keys[index], layout.holders[index]) for index in (above - 1, above)]
+        return found[0], found[1]
+
     def preference(self, key: Key, count: int | None = None) -> list[M]:
         """Return who takes a key, and who takes it as those before are lost, one after the other.
 
@@ -290,19 +326,27 @@ class HashRing(Generic[M]):
         refused.update(filter(avoid, usable))
         return layout.search(self.hash_of(key), skip, refused.__contains__)
 
+    def _checked(self, weight: int) -> int:
+        limit = NUMBERS_PER_ID // self._nodes
+        if not 0 <= weight <= limit:
+            raise ValueError(f"weight must be 0 to {limit}, not {weight}")
+        return weight
+
     def _points(self, member: M, weight: int) -> list[int]:
         """Return the places of a member's nodes; a lower weight has the first of a higher one's."""
-        if member not in self._bases:
-            self._bases[member] = _base(member, self._identify)
-        return _points(self._bases[member], _NODES_PER_WEIGHT * weight)
+        if member not in self._starts:
+            start = self._start
+            base = _base(member, self._identify) if start is None else start(member)
+            self._starts[member] = base & _U32
+        return _points(self._starts[member], self._nodes * weight)
 
     def _resized(self, member: M, weight: int, weights: dict[M, int]) -> _Layout[M]:
         """Return a layout of ``weights``, where one member has the nodes of another weight."""
         layout = self._layout
         before = layout.weights.get(member, 0)
         points = self._points(member, max(before, weight))
-        lost = set(points[_NODES_PER_WEIGHT * weight :])
-        gained = points[_NODES_PER_WEIGHT * before :]
+        lost = set(points[self._nodes * weight :])
+        gained = points[self._nodes * before :]
         nodes = zip(layout.keys, layout.holders, strict=True)
         stays = [key not in lost or its != member for key, its in nodes]
         keys = [*compress(layout.keys, stays), *gained]
@@ -314,8 +358,8 @@ class HashRing(Generic[M]):
         layout = self._layout
         keys, bounds = layout.keys, layout.bounds
         assert keys == sorted(keys)
-        assert len(keys) == _NODES_PER_WEIGHT * sum(self.weights.values())
-        assert list(self._bases) == list(self.weights)
+        assert len(keys) == self._nodes * sum(self.weights.values())
+        assert list(self._starts) == list(self.weights)
         for member, weight in self.weights.items():
             mine = [key for key, its in zip(keys, layout.holders, strict=True) if its == member]
             assert mine == sorted(self._points(member, weight)), f"nodes of {member!r}"
@@ -399,51 +443,6 @@ class _Layout(Generic[M]):
         return None
 
 
-class HashMap(Generic[M]):
-    """HAProxy's ``hash-type map-based``: a table of slots, as many for each as its weight says.
-
-    It is never changed, so any thread may read it; whoever loses a member makes a new one.
-    """
-
-    __slots__ = ("_slots",)
-
-    def __init__(self, weights: Iterable[tuple[M, int]], all_weights: Sequence[int] = ()) -> None:
-        """Fill the table, in O(slots * members).
-
-        Args:
-            weights: The usable members in the order of the file, from 0 (no slot) to 256.
-            all_weights: What the file says for every server, usable or not: their common divisor
-                makes the table smaller. Empty: those of ``weights``.
-
-        Raises:
-            ValueError: A weight is out of its range.
-        """
-        members = [(member, _checked(weight)) for member, weight in weights if weight]
-        divisor = math.gcd(*(all_weights or [weight for _, weight in members]))
-        # Rounded up: a weight that was changed since need not be a multiple.
-        shares = [-(-weight // (divisor or 1)) for _, weight in members]
-        total = sum(shares)
-        scores = [0] * len(shares)
-        self._slots: list[M] = []
-        for _ in range(total):
-            # Whoever has the most full rounds, the first among equals, gets the slot and pays one.
-            scores = [score + share for score, share in zip(scores, shares, strict=True)]
-            rounds = [(score + total) // total for score in scores]
-            best = rounds.index(max(rounds))
-            scores[best] -= total
-            self._slots.append(members[best][0])
-
-    def lookup_hash(self, value: int) -> M | None:
-        """Return the owner of a hash (:func:`source_hash`), or None if nobody has a weight."""
-        return self._slots[value % len(self._slots)] if self._slots else None
-
-
-def _checked(weight: int) -> int:
-    if not 0 <= weight <= MAX_WEIGHT:
-        raise ValueError(f"weight must be 0 to {MAX_WEIGHT}, not {weight}")
-    return weight
-
-
 def _fold(value: int) -> int:
     if value < 0:
         raise ValueError(f"a key or an id must not be negative, which {value} is")
@@ -463,7 +462,7 @@ def _base(member: M, identify: Callable[[M], int] | None) -> int:
     else:
         # Mixed: names with neighbouring CRCs would else share all their nodes but a few.
         return avalanche(crc32(_name(member)))
-    return number * _NUMBERS_PER_ID & _U32
+    return number * NUMBERS_PER_ID
 
 
 def _name(member: object) -> bytes:

@@ -219,6 +219,14 @@ class HealthChecker:
         """
         self._loop.ask(lambda: self._probers[key].resume(key))
 
+    def hasten(self, key: Hashable) -> None:
+        """Let the next check of a server come after ``fastinter``, if it would come later.
+
+        Raises:
+            KeyError: It is not watched.
+        """
+        self._loop.ask(lambda: self._probers[key].hasten(key))
+
     def close(self) -> None:
         """End all checks, and the loop if it is the checker's own. Again: nothing happens.
 
@@ -300,7 +308,7 @@ class _Prober:
         self._loop = loop
         self._check = check
         self._target = target
-        self._gate = Gate(check.rise, check.fall) if watch.gate is None else watch.gate
+        self._gate = watch.gate or Gate(check.rise, check.fall, watch.server.init_state)
         self._phase = _Phase.PAUSED if watch.server.disabled else _Phase.WAITING
         self._sock: Stream | None = None
         self._step = 0
@@ -334,6 +342,13 @@ class _Prober:
             if self.watch.on_result is None and self._gate.reset():
                 self._tell()
             self.start(0.0)
+
+    def hasten(self, key: Hashable) -> None:
+        """Be due earlier, if ``key`` is its own and no check is under way."""
+        fast = self._check.fast_interval or self._check.interval
+        is_waiting = key == self.key and self._phase is _Phase.WAITING
+        if is_waiting and self._due_at > self._loop.now + fast:
+            self._set_due(fast)
 
     def on_events(self, events: int) -> None:
         """See whether the connection is made, or cannot be."""

@@ -18,19 +18,23 @@ act at once, on the calling thread, and nobody is served.
 from __future__ import annotations
 
 import enum
+import ipaddress
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from dsbalance.balancer import AdminState, Change
+from dsbalance.balancer import AdminState, Change, Health
+from dsbalance.candidates import Client
 from dsbalance.engine import Engine
+from dsbalance.explanation import Step
 from dsbalance.limits import descriptor_limit, make_budget
 from dsbalance.loop import Loop
 from dsbalance.model import Backend, Config, Frontend, Server
 from dsbalance.poller import Poller
 from dsbalance.resolve import Located, locate
 from dsbalance.stats import Snapshot
+from dsbalance.sticky import Entry
 
 
 class ProxyState(enum.Enum):
@@ -161,6 +165,42 @@ class Proxy:
     def maint(self, server: str) -> None:
         """Send nobody to ``backend/server`` and stop checking it. Raises as :meth:`drain`."""
         self._loop.ask(lambda: self._engine.set_admin(server, AdminState.MAINT))
+
+    def set_health(self, server: str, health: Health | str) -> None:
+        """Take ``backend/server``, and those that track it, to be as ``health`` says.
+
+        It is ``"up"``, ``"stopping"`` (no new clients) or ``"down"``, until a check differs.
+
+        Raises:
+            ConfigError: There is no such server, or it tracks another one.
+            ValueError: There is no such word.
+        """
+        wanted = Health(health)
+        self._loop.ask(lambda: self._engine.set_health(server, wanted))
+
+    def stick_entries(self, backend: str) -> list[Entry]:
+        """Return what is in the stick table of ``backend``. O(entries), on the loop's thread.
+
+        Raises:
+            ConfigError: It has none of its own.
+        """
+        return self._loop.ask(lambda: self._engine.stick_entries(backend))
+
+    def explain(self, backend: str, address: str) -> tuple[Step, ...]:
+        """Return, step by step, to whom a client of ``backend`` would be sent now, and why.
+
+        >>> from dsbalance.quick import quick
+        >>> config = quick(listen=["127.0.0.1:0"], servers=["127.0.0.1:9"], is_checked=False)
+        >>> with Proxy(config) as proxy:
+        ...     [step.topic for step in proxy.explain("quick", "192.0.2.1")]
+        ['entry', 'servers', 'turn']
+
+        Raises:
+            ConfigError: There is no such backend.
+            ValueError: It is no IP address.
+        """
+        client = Client(address, ipaddress.ip_address(address).packed, 0)
+        return self._loop.ask(lambda: self._engine.explain(backend, client))
 
     def set_weight(self, server: str, weight: int) -> None:
         """Change the share of ``backend/server``.

@@ -7,18 +7,21 @@
     leaves its place        the oldest of those who wait for that server, or for any, takes it
 
 A server without ``maxconn`` always has room, so nobody waits for it. A server that gets no new
-clients hands its places to its own queue alone.
+clients hands its places to its own queue alone. No policy is asked for those who waited in the
+shared queue: they go where a place became free, or to the server that came.
 
-Source: the HAProxy 2.6 manual, server ``maxconn``.
+Source: the HAProxy 2.6 manual, server ``maxconn`` and ``maxqueue``; who gets a place was observed
+on HAProxy 2.6.12. There a server that comes out of *drain*, or gets a weight again, lets nobody in
+who waits already, and one without ``maxconn`` does so only when it comes up: here nobody waits
+while one that new clients may go to has room.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
 
+from dsbalance.candidates import Candidates, Reason
 from dsbalance.placement import Placement, ServerState, Stage
-from dsbalance.policy import Candidates, Policy, Reason
 from dsbalance.stats import BackendCounters
 
 # Looked up once: through its class a member takes ten times as long on Python 3.11.
@@ -41,14 +44,22 @@ class Places:
         self._tickets = 0
         self._moves = 0
 
-    def assign(self, placement: Placement, state: ServerState) -> None:
-        """Give a session a place at a server, or a turn in the server's queue."""
+    def assign(self, placement: Placement, state: ServerState) -> bool:
+        """Give a session a place at a server, or a turn in the server's queue.
+
+        Returns:
+            False if that is full too (``maxqueue``): it has neither.
+        """
         placement.server = state
-        if state.maxconn is not None and (state.queue or len(state.placements) >= state.maxconn):
-            self._enqueue(placement, state.queue)
-            state.counters.queued_peak = max(state.counters.queued_peak, len(state.queue))
-        else:
+        if state.maxconn is None or not (state.queue or len(state.placements) >= _limit(state)):
             self._occupy(placement, state)
+            return True
+        most = state.server.maxqueue
+        if most is not None and len(state.queue) >= most:
+            return False
+        self._enqueue(placement, state.queue)
+        state.counters.queued_peak = max(state.counters.queued_peak, len(state.queue))
+        return True
 
     def wait(self, placement: Placement) -> None:
         """Give a session a turn in the shared queue."""
@@ -72,46 +83,33 @@ class Places:
             candidates: Those that may take who waits in the shared queue.
 
         Returns:
-            Who has got the place: one session, or none.
+            Who has got it: one session or none, or several if the server may have more than before.
         """
         state.placements.remove(placement)
-        self.touch(state)
-        own, shared = state.queue, self.shared
-        if not (own or shared):
+        self._recount(state)
+        if not (state.queue or self.shared):
             return ()
-        is_open = shared and state.is_usable and state.name in candidates
-        if own and not (is_open and shared[0].ticket < own[0].ticket):
-            heir = own.popleft()
-        elif is_open:
-            heir = shared.popleft()
-            heir.server = state
-            heir.reason = Reason.QUEUE
-            state.counters.chosen += 1
-        else:
-            return ()
-        self._occupy(heir, state)
-        return (heir,)
+        return self.admit(state, candidates)
 
-    def admit(
-        self, policy: Policy, candidates: Candidates, states: Mapping[str, ServerState]
-    ) -> Iterator[Placement]:
-        """Let a policy decide for those who may go anywhere, the oldest first, until all are full.
+    def admit(self, state: ServerState, candidates: Candidates) -> tuple[Placement, ...]:
+        """Let those in who wait, for a server or for any, as long as it has room.
 
-        Yields:
-            Those that have got a place. Others may have moved to a server's queue.
+        ``candidates`` are those that may take who waits in the shared queue. Returned are those
+        who have got a place, whoever came first to a queue being the first.
         """
-        shared = self.shared
-        while shared and candidates.servers:
-            server = policy.choose(shared[0].client, candidates, None)
-            if server is None:
-                return
-            placement = shared.popleft()
-            placement.reason = Reason.QUEUE
-            state = states[server.name]
-            state.counters.chosen += 1
-            self.assign(placement, state)
-            if not placement.is_queued:
-                yield placement
+        own, shared = state.queue, self.shared
+        is_open = state.is_usable and state.name in candidates
+        heirs: list[Placement] = []
+        while (own or (shared and is_open)) and _has_room(state):
+            if own and not (is_open and shared and shared[0].ticket < own[0].ticket):
+                heir = own.popleft()
+            else:
+                heir = shared.popleft()
+                heir.server = state
+                heir.reason = Reason.QUEUE
+            self._occupy(heir, state)
+            heirs.append(heir)
+        return tuple(heirs)
 
     def dissolve(self, state: ServerState) -> tuple[Placement, ...]:
         """End a server's queue, and return who was in it: DISPLACED, the oldest first."""
@@ -125,9 +123,10 @@ class Places:
         return displaced
 
     def touch(self, state: ServerState) -> None:
-        """Note that a server's load has changed, or its share: it stands behind its equals now."""
+        """Note that a server has come, or has another share: it stands behind its equals now."""
         self._moves += 1
         state.moved = self._moves
+        state.moved_load = len(state.placements) + len(state.queue)
 
     def check(self) -> None:
         """Assert what has to be true of the shared queue between two calls."""
@@ -135,11 +134,16 @@ class Places:
         tickets = [placement.ticket for placement in self.shared]
         assert tickets == sorted(set(tickets)), "the oldest is the first"
 
+    def _recount(self, state: ServerState) -> None:
+        """Note a server's load when a session has taken its place, or left it."""
+        if len(state.placements) + len(state.queue) != state.moved_load:
+            self.touch(state)
+
     def _occupy(self, placement: Placement, state: ServerState) -> None:
         placement.stage = _CONNECTING
         placements = state.placements
         placements.add(placement)
-        self.touch(state)
+        self._recount(state)
         counters = state.counters
         counters.total += 1
         if len(placements) > counters.peak:  # noqa: PLR1730 -- max() takes three times as long
@@ -150,3 +154,13 @@ class Places:
         placement.ticket = self._tickets
         placement.stage = Stage.QUEUED
         queue.append(placement)
+
+
+def _limit(state: ServerState) -> int:
+    limit = state.limit
+    assert limit is not None
+    return limit
+
+
+def _has_room(state: ServerState) -> bool:
+    return state.maxconn is None or len(state.placements) < _limit(state)

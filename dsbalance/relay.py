@@ -78,8 +78,8 @@ class Ending(enum.StrEnum):
     """Why a session ended, in HAProxy's termination letters: who, and in which phase.
 
     C, S: the client or the server ended it abnormally; c, s: its timeout did; R: we lacked
-    something; D: its server went down; K: an operator ended it; I: an error of our own. Then the
-    phase, Q, C, D: queue, connect, data.
+    something; D: its server went down; U: it was at a backup, and its server is up again; K: an
+    operator ended it; I: an error of our own. Then the phase, Q, C, D: queue, connect, data.
     """
 
     NORMAL = "--"
@@ -90,8 +90,10 @@ class Ending(enum.StrEnum):
     CONNECT_FAILED = "SC"
     CONNECT_TIMEOUT = "sC"
     QUEUE_TIMEOUT = "sQ"
+    QUEUE_FULL = "SQ"
     NO_RESOURCES = "RC"
     SERVER_DOWN = "DD"
+    SERVER_UP = "UD"
     KILLED = "KD"
     CRASHED = "ID"
 

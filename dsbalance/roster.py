@@ -14,14 +14,16 @@ Source: the HAProxy 2.6 manual, server ``backup`` and ``option allbackups``.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
+from dsbalance.candidates import Candidates
 from dsbalance.errors import ConfigError, Problem
 from dsbalance.hashring import assign_ids
 from dsbalance.model import Backend, Server
-from dsbalance.placement import AdminState, ServerState
-from dsbalance.policy import Candidates
+from dsbalance.placement import AdminState, Crowd, Health, OpState, ServerState
 from dsbalance.stats import BackendCounters, BackendSnapshot
 
 # What a backend sums up from its servers.
@@ -44,15 +46,20 @@ class Shift(NamedTuple):
         state: The server's.
         reason: Why, in words.
         old: Its word; see :class:`dsbalance.placement.Change`.
-        was_running: Whether it was running.
+        op: What it did.
         was_usable: Whether it was usable.
     """
 
     state: ServerState
     reason: str
     old: str
-    was_running: bool
+    op: OpState
     was_usable: bool
+
+    @property
+    def was_running(self) -> bool:
+        """Whether it took the clients that stick to it."""
+        return self.op is not OpState.STOPPED
 
 
 class Roster:
@@ -64,13 +71,16 @@ class Roster:
     Attributes:
         backend: The configuration, with the servers that there are now.
         states: Name -> state, in the order of the configuration; always the same dict.
-        candidates: Who is chosen from.
+        pools: The usable servers that are no backups, and those that are.
+        candidates: Who is chosen from: one of the pools, or the first backup alone.
         active: How many usable servers are no backups.
         backups: How many are.
         counters: The backend's.
     """
 
     __slots__ = (
+        "_clients",
+        "_crowd",
         "_past",
         "_removed",
         "_since",
@@ -79,24 +89,33 @@ class Roster:
         "backups",
         "candidates",
         "counters",
+        "pools",
         "states",
     )
 
-    def __init__(self, backend: Backend, counters: BackendCounters, now: float) -> None:
-        """Begin with the servers of the configuration."""
+    def __init__(
+        self, backend: Backend, crowd: Crowd, now: float, clients: Callable[[str], int]
+    ) -> None:
+        """Begin with the servers of the configuration.
+
+        ``clients`` is what :meth:`dsbalance.candidates.Candidates.clients` asks.
+        """
         self.backend = backend
-        self.counters = counters
+        self.counters: BackendCounters = crowd.counters
+        self._crowd = crowd
+        self._clients = clients
         ids = assign_ids([server.id for server in backend.servers])
         self.states = {
-            server.name: ServerState(server, number, now)
+            server.name: ServerState(server, number, now, crowd)
             for server, number in zip(backend.servers, ids, strict=True)
         }
         self._removed: list[ServerState] = []
         self._past = dict.fromkeys(_SUMMED, 0)
         self._since = now
         self.active = self.backups = 0
-        self.candidates = Candidates(())
-        self._regroup(None)
+        self.pools = (Candidates(()), Candidates((), is_backup=True))
+        self.candidates = self.pools[0]
+        self._begin()
 
     # -- changes
 
@@ -106,6 +125,7 @@ class Roster:
         if state is None or state.is_in_maintenance:
             return None
         state.counters.last_check = reason
+        state.errors = 0
         return self._settle(state, reason, now) if state.gate.passed() else None
 
     def check_failed(self, name: str, now: float, reason: str) -> Shift | None:
@@ -117,21 +137,43 @@ class Roster:
         state.counters.check_failures += state.gate.is_up
         return self._settle(state, reason, now) if state.gate.failed() else None
 
-    def set_health(self, name: str, is_up: bool, now: float) -> Shift | None:
-        """Take a server that tracks nobody to be up, or down."""
+    def attempt_failed(self, state: ServerState, now: float) -> tuple[bool, Shift | None]:
+        """Count a failed attempt to connect of a server that is observed.
+
+        Returns:
+            Whether there were so many that it has to be checked soon, and what follows at once.
+        """
+        observe = state.server.observe
+        assert observe is not None
+        state.errors += 1
+        if state.errors < observe.error_limit or not state.is_running:
+            return False, None
+        state.errors = 0
+        reason = f"{observe.error_limit} failed connects in a row"
+        is_changed = state.gate.alarmed(observe.on_error)
+        return True, self._settle(state, reason, now) if is_changed else None
+
+    def set_health(self, name: str, health: Health, now: float) -> Shift | None:
+        """Take a server that tracks nobody to be up, stopping, or down."""
         state = self._state(name)
         if state.leader is not None:
             raise ConfigError(self._problem(name, f"its health is that of {state.server.track}"))
-        is_changed = state.gate.set_up() if is_up else state.gate.set_down()
-        reason = f"health set to {'up' if is_up else 'down'}"
-        return self._settle(state, reason, now) if is_changed else None
+        gate = state.gate
+        change = {
+            Health.UP: gate.set_up,
+            Health.STOPPING: gate.set_stopping,
+            Health.DOWN: gate.set_down,
+        }[health]
+        return self._settle(state, f"health set to {health}", now) if change() else None
 
     def set_admin(self, name: str, admin: AdminState, now: float) -> Shift | None:
         """Ask something of a server; one that leaves maintenance is up."""
         state = self._state(name)
         if AdminState.MAINT is state.admin is not admin and state.leader is None:
             state.gate.reset()
-        state.admin = admin
+        if state.admin is not admin:
+            state.admin = admin
+            state.begin_again(now)
         return self._settle(state, f"set to {admin}", now)
 
     def set_weight(self, name: str, weight: int, now: float) -> Shift | None:
@@ -143,6 +185,14 @@ class Roster:
         state.server = replace(state.server, weight=weight)
         return self._settle(state, f"weight {before} -> {weight}", now, is_told=True)
 
+    def step(self, now: float) -> dict[ServerState, bool]:
+        """Let those that start slowly carry more; return whether the share of each has changed."""
+        slow = [state for state in self.states.values() if state.op is OpState.STARTING]
+        grown = {state: state.step(now) for state in slow}
+        if any(grown.values()):
+            self._regroup(now)
+        return grown
+
     def add(self, server: Server, now: float, leader: ServerState | None) -> Shift:
         """Add a server behind the others."""
         backend = replace(self.backend, servers=(*self.backend.servers, server))
@@ -151,11 +201,11 @@ class Roster:
             raise ConfigError(self._problem(server.name, f"id {server.id} is taken"))
         number = server.id or next(n for n in range(1, len(used) + 2) if n not in used)
         self.backend = backend
-        state = self.states[server.name] = ServerState(server, number, now)
+        state = self.states[server.name] = ServerState(server, number, now, self._crowd)
         if leader is not None:
-            state.follow(leader)
+            state.follow(leader, now)
         self._regroup(now)
-        return Shift(state, "added", "", was_running=False, was_usable=False)
+        return Shift(state, "added", "", OpState.STOPPED, was_usable=False)
 
     def remove(self, name: str, now: float) -> Shift:
         """Forget a server, whose counters still count for the backend."""
@@ -165,34 +215,27 @@ class Roster:
         self.backend = replace(self.backend, servers=servers)
         self._fold()
         self._removed.append(state)
-        shift = Shift(state, "removed", state.word, state.is_running, state.is_usable)
+        shift = Shift(state, "removed", state.word, state.op, state.is_usable)
         state.retire()
         self._regroup(now)
         return shift
 
     def follow(self, name: str, leader: ServerState) -> None:
         """Let a server track another one from the start."""
-        self._state(name).follow(leader)
-        self._regroup(None)
+        state = self._state(name)
+        state.follow(leader, state.since)
+        self._begin()
 
     def leader_changed(self, name: str, now: float) -> Shift | None:
         """Take over what changed at the server that it tracks."""
         state = self._state(name)
         assert state.leader is not None
-        state.inherited = state.leader.admin
+        if state.inherited is not state.leader.admin:
+            state.inherited = state.leader.admin
+            state.begin_again(now)
         return self._settle(state, f"via {state.server.track}", now)
 
     # -- what there is to know
-
-    def complaint(self) -> str:
-        """Return why nobody is chosen from, in words for a log line."""
-        if not self.states:
-            return "there is no server"
-        words = Counter(
-            state.word if state.server.weight or not state.is_running else "of weight 0"
-            for state in self.states.values()
-        )
-        return "no server is usable: " + ", ".join(f"{n} {word}" for word, n in words.items())
 
     def snapshot(self, queued: int, now: float) -> BackendSnapshot:
         """Return what there is to know at ``now``, when ``queued`` wait for no server."""
@@ -220,9 +263,14 @@ class Roster:
 
     def check(self) -> None:
         """Assert what has to be true of the servers between two calls."""
-        active, backups, group = self._groups()
-        assert (len(active), len(backups)) == (self.active, self.backups)
-        assert self.candidates.servers == tuple(group)
+        usable = [state.server for state in self.states.values() if state.is_usable]
+        for pool, is_backup in zip(self.pools, (False, True), strict=True):
+            assert pool.servers == tuple(s for s in usable if s.backup is is_backup)
+            assert pool.shares == {s.name: self.states[s.name].share for s in pool}
+        assert (self.active, self.backups) == tuple(map(len, self.pools))
+        active, backups = (pool.servers for pool in self.pools)
+        rest = backups if self.backend.allbackups else backups[:1]
+        assert self.candidates.servers == (active or rest)
         assert self.candidates.is_backup is (bool(backups) and not active)
         assert list(self.states) == [server.name for server in self.backend.servers]
         assert len({state.id for state in self.states.values()}) == len(self.states)
@@ -235,8 +283,8 @@ class Roster:
         self, state: ServerState, reason: str, now: float, *, is_told: bool = False
     ) -> Shift | None:
         """Work out what follows from a change; ``is_told``: even if the word stays the same."""
-        shift = Shift(state, reason, state.word, state.is_running, state.is_usable)
-        state.settle()
+        shift = Shift(state, reason, state.word, state.op, state.is_usable)
+        state.settle(now)
         if state.word == shift.old and not is_told:
             return None
         if state.word != shift.old:
@@ -246,32 +294,50 @@ class Roster:
         self._regroup(now)
         return shift
 
+    def _begin(self) -> None:
+        """Work out what follows from the servers as they are before the first session."""
+        self._regroup(None)
+        for pool in self.pools:
+            starts = accumulate(pool.shares.values(), initial=0)
+            for name, before in zip(pool.shares, starts, strict=False):
+                self.states[name].before = before
+
     def _regroup(self, now: float | None) -> None:
         """Choose anew who is chosen from; None: it is before the start, where nothing is lost."""
         usable = [state for state in self.states.values() if state.is_usable]
-        active, backups, group = self._groups()
+        active, backups = self.pools
+        active = self._renewed(active, [state for state in usable if not state.server.backup])
+        backups = self._renewed(backups, [state for state in usable if state.server.backup])
+        self.pools = active, backups
         self.active, self.backups = len(active), len(backups)
-        weights = tuple(state.initial_weight for state in self.states.values())
         old = self.candidates
-        # Policies work from an object for as long as it is the same one.
-        if tuple(group) != old.servers or weights != old.weights:
-            self.candidates = Candidates(
-                group,
-                ids={state.name: state.id for state in usable},
-                loads={state.name: state for state in usable},
-                weights=weights,
-                is_backup=bool(backups) and not active,
-            )
-        if now is not None and bool(group) is not bool(old.servers):
+        if active.servers or not backups.servers:
+            self.candidates = active
+        elif self.backend.allbackups:
+            self.candidates = backups
+        else:
+            first = self.states[backups.servers[0].name]
+            self.candidates = self._renewed(old if old.is_backup else backups, [first])
+        if now is not None and bool(old.servers) is not bool(self.candidates.servers):
             self._since = now
-            self.counters.downs += not group
+            self.counters.downs += bool(old.servers)
 
-    def _groups(self) -> tuple[list[Server], list[Server], list[Server]]:
-        """Return the usable active servers, the usable backups, and those to choose from."""
-        usable = [state.server for state in self.states.values() if state.is_usable]
-        active = [server for server in usable if not server.backup]
-        backups = [server for server in usable if server.backup]
-        return active, backups, active or (backups if self.backend.allbackups else backups[:1])
+    def _renewed(self, pool: Candidates, states: Sequence[ServerState]) -> Candidates:
+        """Return ``pool`` if it offers these servers as they are, else one that does."""
+        servers = tuple(state.server for state in states)
+        shares = {state.name: state.share for state in states}
+        weights = tuple(state.initial_weight for state in self.states.values())
+        # Policies work from an object for as long as it is the same one.
+        if (servers, shares, weights) == (pool.servers, pool.shares, pool.weights):
+            return pool
+        return Candidates(
+            servers,
+            ids={state.name: state.id for state in states},
+            loads=self.states,
+            weights=weights,
+            clients=self._clients,
+            is_backup=pool.is_backup,
+        )
 
     def _fold(self) -> None:
         """Drop those that were removed and whose last session has ended; their counts stay."""
@@ -289,6 +355,17 @@ class Roster:
 
     def _problem(self, name: str, message: str) -> Problem:
         return Problem(message, subject=f"backend {self.backend.name}, server {name}")
+
+
+def complaint(states: Iterable[ServerState]) -> str:
+    """Return why none of these servers is chosen from, in words for a log line."""
+    words = Counter(
+        state.word if state.server.weight or not state.is_running else "of weight 0"
+        for state in states
+    )
+    if not words:
+        return "there is no server"
+    return "no server is usable: " + ", ".join(f"{n} {word}" for word, n in words.items())
 
 
 def _add(sums: dict[str, int], state: ServerState) -> None:

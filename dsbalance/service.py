@@ -35,6 +35,7 @@ class Service:
         timeout_queue: Of waiting for a place, seconds; None: for ever.
         keepalive: Towards the servers.
         on_left: Called when a session has ended.
+        on_failed: Called after an attempt to connect has failed and been decided.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class Service:
         "keepalive",
         "loop",
         "name",
+        "on_failed",
         "on_left",
         "pool",
         "sessions",
@@ -69,6 +71,7 @@ class Service:
         timeout_queue: float | None,
         keepalive: Keepalive | None,
         on_left: Callable[[Service], None],
+        on_failed: Callable[[Balancer], None],
     ) -> None:
         self.name = name
         self.loop = loop
@@ -84,5 +87,6 @@ class Service:
         self.timeout_queue = timeout_queue
         self.keepalive = keepalive
         self.on_left = on_left
+        self.on_failed = on_failed
         self.sessions: set[Session] = set()
         self.counters = FrontendCounters()

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from socket import IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY
 from typing import Any
 
-from dsbalance.balancer import Failure, Placement
+from dsbalance.balancer import Failure, Placement, Stage
 from dsbalance.bridge import Bridge
 from dsbalance.errors import NoServerError
 from dsbalance.loop import Loop
@@ -35,6 +35,7 @@ _log = logging.getLogger("dsbalance.session")
 # A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
 _QUEUED, _PAUSED, _CONNECTING, _RELAYING, _CLOSED = Phase
 _NORMAL = Ending.NORMAL
+_DISPLACED = Stage.DISPLACED
 # Tuples, because an Enum hashes in Python: identity finds the first one for nothing.
 _WAITING = (_QUEUED, _PAUSED)
 
@@ -86,8 +87,8 @@ class Session:
         service.counters.total += 1
         try:
             placement = service.balancer.route(self.client, service.loop.now)
-        except NoServerError:
-            self.close(Ending.CONNECT_FAILED)
+        except NoServerError as error:
+            self.close(Ending.QUEUE_FULL if error.is_full else Ending.CONNECT_FAILED)
             return
         placement.owner = self
         self.placement = placement
@@ -130,18 +131,18 @@ class Session:
         service.on_left(service)
 
     def reroute(self) -> None:
-        """Ask the balancer again: the server whose queue it stood in is gone."""
+        """Ask the balancer again: it has left its server, or the server's queue is gone."""
         placement = self.placement
         assert placement is not None
         try:
             self.service.balancer.reroute(placement, self.service.loop.now)
-        except NoServerError:
-            self.close(Ending.CONNECT_FAILED)
+        except NoServerError as error:
+            self.close(Ending.QUEUE_FULL if error.is_full else Ending.CONNECT_FAILED)
             return
         self.proceed()
 
-    def lose_server(self) -> None:
-        """Its server is marked down and wants its sessions ended.
+    def lose_server(self, ending: Ending = Ending.SERVER_DOWN) -> None:
+        """Its server is marked down, or a backup that is needed no more, and its sessions end.
 
         Who is still on the way there goes to another one. HAProxy ends that session too; but its
         server has heard nothing of it, so nothing could be done twice.
@@ -149,7 +150,7 @@ class Session:
         if self._bridge is None:
             self._attempt_failed(Failure.TIMEOUT)
         else:
-            self.kill(Ending.SERVER_DOWN)
+            self.kill(ending)
 
     def kill(self, ending: Ending) -> None:
         """End it from outside; who has not got everything that we took is reset, not closed."""
@@ -176,10 +177,15 @@ class Session:
             self._bridge.on_due(now)
         elif self.phase is _CONNECTING:
             self._attempt_failed(Failure.TIMEOUT)
+        elif self.phase is _PAUSED and self._is_displaced():
+            self.reroute()
         elif self.phase is _PAUSED:
             self.proceed()
         else:
             self.close(Ending.QUEUE_TIMEOUT)
+
+    def _is_displaced(self) -> bool:
+        return self.placement is not None and self.placement.stage is _DISPLACED
 
     def on_crash(self, error: Exception) -> None:
         """End it: something of ours raised, and was logged."""
@@ -247,6 +253,7 @@ class Session:
         assert placement is not None
         service = self.service
         retry = service.balancer.failed(placement, cause, service.loop.now)
+        service.on_failed(service.balancer)
         if retry is None:
             self.close(_GAVE_UP[cause])
             return False

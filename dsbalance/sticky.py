@@ -25,9 +25,10 @@ import math
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
-from heapq import heapify, heappop, heappush, heapreplace
 
+from dsbalance.ageing import Ranking
 from dsbalance.errors import ConfigError
+from dsbalance.words import SrvKey
 
 Source = bytes | str | ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -37,10 +38,8 @@ _SWEEP = 2
 # Shards that are looked at for the oldest entry. A look costs 7 us if the whole shard was touched
 # since the last one, so without a limit one unlucky call would take 3 ms in a table of 1e6.
 _LOOKS = 40
-# A table is cut into shards because a dict that is full is copied by the insertion that finds it
-# so: 35 ms for 700,000 entries, 0.2 ms for 2,500. It also keeps short the walk over deleted slots
-# to a dict's first key, which makes a plain dict a FIFO. 2,500 is just below the 2,730 that CPython
-# copies into a dict of 8,192 slots, so a full table uses its memory best.
+# Entries of a shard when the table is full: just below the 2,730 that CPython copies into a dict of
+# 8,192 slots, so a full table uses its memory best.
 _SHARD_SIZE = 2_500
 
 
@@ -59,93 +58,6 @@ class Entry:
     server: str
     remaining: float | None = None
     uses: int = 0
-
-
-class _Shard:
-    """The entries of the keys that hash to one place.
-
-    Attributes:
-        index: Its place among the shards.
-        idle: Key -> instant of the last touch + 1j * the server's number, by instant.
-        busy: Key -> server, for the entries in use.
-        uses: Key -> sessions that hold it; has every key of ``busy``, and those whose entry was
-            removed under them.
-        is_ranked: Whether the ranking has a record of it.
-    """
-
-    __slots__ = ("busy", "idle", "index", "is_ranked", "uses")
-
-    def __init__(self, index: int) -> None:
-        self.index = index
-        # A complex number is 32 bytes and unknown to the garbage collector. A tuple with its float
-        # is 104, and with a million of them each full collection stops the loop.
-        self.idle: dict[bytes, complex] = {}
-        self.busy: dict[bytes, str] = {}
-        self.uses: dict[bytes, int] = {}
-        self.is_ranked = False
-
-
-class _Ranking:
-    """The shards by the age of what is in them.
-
-    It is a heap of (bound, index of a shard): no idle entry of that shard was touched before the
-    bound. A bound is corrected when it comes to the top, so that a touch need not look here.
-    """
-
-    __slots__ = ("heap", "shards")
-
-    def __init__(self, count: int) -> None:
-        self.shards = [_Shard(index) for index in range(count)]
-        self.heap: list[tuple[float, int]] = []
-
-    def append(self, shard: _Shard, key: bytes, entry: complex) -> None:
-        """Put an idle entry into ``shard``, as the one that was touched last."""
-        shard.idle[key] = entry
-        if not shard.is_ranked:
-            shard.is_ranked = True
-            heappush(self.heap, (entry.real, shard.index))
-
-    def take(self, until: float, limit: int) -> list[complex]:
-        """Correct the bound of the shard on top, which there must be, and thin it out.
-
-        Removed and returned are its oldest entries, ``limit`` at the most, that were touched at
-        ``until`` or before.
-        """
-        shard = self.shards[self.heap[0][1]]
-        keys: list[bytes] = []
-        for key, entry in shard.idle.items():
-            if entry.real > until or len(keys) == limit:
-                heapreplace(self.heap, (entry.real, shard.index))
-                break
-            keys.append(key)
-        else:
-            heappop(self.heap)
-            shard.is_ranked = False
-        return [shard.idle.pop(key) for key in keys]
-
-    def sort(self) -> None:
-        """Restore the order after entries were appended with instants of the past. O(n log n)."""
-        self.heap.clear()
-        for shard in self.shards:
-            in_order = sorted(shard.idle.items(), key=lambda item: item[1].real)
-            shard.idle = dict(in_order)
-            shard.is_ranked = bool(in_order)
-            if in_order:
-                self.heap.append((in_order[0][1].real, shard.index))
-        heapify(self.heap)
-
-    def check(self, now: float) -> None:
-        """Assert the invariants."""
-        bounds = {index: bound for bound, index in self.heap}
-        assert len(bounds) == len(self.heap), "a shard has one record"
-        for index, shard in enumerate(self.shards):
-            assert shard.is_ranked is (index in bounds)
-            touches = [entry.real for entry in shard.idle.values()]
-            assert touches == sorted(touches), "idle entries are in the order of their touch"
-            assert all(bounds[index] <= touched <= now for touched in touches)
-            assert not shard.idle.keys() & shard.uses.keys(), "an entry is idle or in use"
-            assert shard.busy.keys() <= shard.uses.keys()
-            assert all(uses > 0 for uses in shard.uses.values())
 
 
 class _Census:
@@ -185,6 +97,13 @@ class _Census:
         if not self.counts[server]:
             del self.counts[server], self.names[self.numbers.pop(server)]
 
+    def check(self, found: Counter[str]) -> None:
+        """Assert the invariants, for the entries that were found."""
+        assert found == self.counts
+        assert found.total() == self.total
+        assert found.keys() == self.numbers.keys()
+        assert self.names == {number: name for name, number in self.numbers.items()}
+
 
 class StickTable:
     """Source address -> server name, with a TTL and a bound on its size. Loop thread only.
@@ -196,6 +115,11 @@ class StickTable:
         ttl: Seconds from the last touch to expiry, above 0; None: entries stay until evicted.
         accepts_ipv6: Whether it takes IPv6 sources besides IPv4 ones.
         nopurge: Whether a full table refuses new sources instead of evicting the oldest idle entry.
+        srvkey: What a server is called in it. The table itself looks neither at this nor at ids.
+
+    Attributes:
+        ids: Server -> HAProxy's id. Kept by the backends that store into it, for those that share
+            it and know the server by another name.
 
     Raises:
         ConfigError: ``size`` or ``ttl`` is out of range.
@@ -207,8 +131,10 @@ class StickTable:
         "_shards",
         "_ttl",
         "accepts_ipv6",
+        "ids",
         "nopurge",
         "size",
+        "srvkey",
         "ttl",
     )
 
@@ -219,6 +145,7 @@ class StickTable:
         ttl: float | None = None,
         accepts_ipv6: bool = False,
         nopurge: bool = False,
+        srvkey: SrvKey = SrvKey.NAME,
     ) -> None:
         if size < 1:
             raise ConfigError(f"size must be at least 1, not {size}")
@@ -228,8 +155,10 @@ class StickTable:
         self.ttl = ttl
         self.accepts_ipv6 = accepts_ipv6
         self.nopurge = nopurge
+        self.srvkey = srvkey
+        self.ids: dict[str, int] = {}
         self._ttl = math.inf if ttl is None else ttl  # spares every look-up a comparison
-        self._ranking = _Ranking(math.ceil(size / _SHARD_SIZE))
+        self._ranking = Ranking(math.ceil(size / _SHARD_SIZE))
         self._census = _Census()
         self._shards = self._ranking.shards
 
@@ -255,7 +184,7 @@ class StickTable:
 
     def uses(self, key: bytes) -> int:
         """Return how many sessions hold ``key``, even if its entry was removed under them."""
-        return self._shard(key).uses.get(key, 0)
+        return self._ranking.shard(key).uses.get(key, 0)
 
     def normalise(self, source: Source) -> bytes | None:
         """Return the key of a source, or None if it is IPv6 and the table takes IPv4 alone.
@@ -290,7 +219,7 @@ class StickTable:
 
     def peek(self, key: bytes, now: float) -> str | None:
         """Return the server of ``key`` and change nothing; None if there is no live entry."""
-        shard = self._shard(key)
+        shard = self._ranking.shard(key)
         entry = shard.idle.get(key)
         if entry is None:
             return shard.busy.get(key)
@@ -324,7 +253,7 @@ class StickTable:
         It has no clock: call it with the :meth:`store` or :meth:`match` that gave the entry.
         False: there is no entry. Nothing is held then, and nothing is to be released.
         """
-        shard = self._shard(key)
+        shard = self._ranking.shard(key)
         entry = shard.idle.pop(key, None)
         if entry is not None:
             shard.busy[key] = self._census.names[entry.imag]
@@ -362,7 +291,7 @@ class StickTable:
 
         Its sessions are to be released all the same; what is stored before that is in use at once.
         """
-        shard = self._shard(key)
+        shard = self._ranking.shard(key)
         entry = shard.idle.pop(key, None)
         server = shard.busy.pop(key, None) if entry is None else self._census.names[entry.imag]
         if server is not None:
@@ -378,10 +307,9 @@ class StickTable:
 
     def sweep(self, now: float, limit: int = 100) -> int:
         """Remove up to ``limit`` expired entries and return how many; a few leave without it."""
-        heap = self._ranking.heap
         removed = 0
         for _ in range(limit):
-            if removed == limit or not heap or heap[0][0] > now - self._ttl:
+            if removed == limit or self._ranking.bound > now - self._ttl:
                 break
             removed += self._take(now - self._ttl, limit - removed)
         return removed
@@ -400,8 +328,7 @@ class StickTable:
             ]
             rows += [(key, name, self._ttl, shard.uses[key]) for key, name in shard.busy.items()]
             for key, name, left, uses in rows:
-                remaining = None if self.ttl is None else left
-                yield Entry(key=key, server=name, remaining=remaining, uses=uses)
+                yield Entry(key=key, server=name, remaining=left if self.ttl else None, uses=uses)
 
     def export(self, now: float) -> list[Entry]:
         """Return the live entries, those that expire first in front. O(n log n)."""
@@ -443,13 +370,10 @@ class StickTable:
         self._ranking.sort()
         return len(chosen)
 
-    def _shard(self, key: bytes) -> _Shard:
-        return self._shards[hash(key) % len(self._shards)]
-
     def _insert(self, key: bytes, server: str, touched: float) -> None:
         """Add an entry where it belongs: in use if sessions hold its key, else idle."""
         self._census.join(server)
-        shard = self._shard(key)
+        shard = self._ranking.shard(key)
         if key in shard.uses:
             shard.busy[key] = server
         else:
@@ -457,12 +381,11 @@ class StickTable:
 
     def _make_room(self, now: float) -> bool:
         """Remove what has expired, or else the oldest idle entry; return whether that helped."""
-        heap = self._ranking.heap
         removed = self.sweep(now, _LOOKS)
         looks = 0
-        while not removed and heap and not self.nopurge:
+        while not removed and self._ranking.heap and not self.nopurge:
             looks += 1
-            removed = self._take(heap[0][0] if looks <= _LOOKS else now, 1)
+            removed = self._take(self._ranking.bound if looks <= _LOOKS else now, 1)
         return removed > 0
 
     def _take(self, until: float, limit: int) -> int:
@@ -479,12 +402,9 @@ class StickTable:
         for shard in self._shards:
             found.update(self._census.names[entry.imag] for entry in shard.idle.values())
             found.update(shard.busy.values())
-            for key in [*shard.idle, *shard.uses]:
-                assert (self._shard(key), self.normalise(key)) == (shard, key)
-        assert found.total() == len(self) <= self.size
-        assert found == self._census.counts
-        assert found.keys() == self._census.numbers.keys()
-        assert self._census.names == {n: name for name, n in self._census.numbers.items()}
+            assert all(self.normalise(key) == key for key in [*shard.idle, *shard.uses])
+        self._census.check(found)
+        assert len(self) <= self.size
 
 
 def _pack(source: Source) -> bytes:

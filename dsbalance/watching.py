@@ -81,6 +81,11 @@ class Watching:
         else:
             self._checker.resume(_key(backend, server))
 
+    def hasten(self, backend: str, server: str) -> None:
+        """Check a server soon."""
+        if self._is_open and self.is_checked(backend, server):
+            self._checker.hasten(_key(backend, server))
+
     def end(self, backend: str, server: str) -> None:
         """Forget a server that was checked."""
         if self._is_open:

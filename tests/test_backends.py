@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsbalance.backends import Backends
-from dsbalance.balancer import AdminState, Placement
+from dsbalance.balancer import AdminState, Failure, Health, Placement
 from dsbalance.errors import ConfigError
 from dsbalance.model import (
     Backend,
@@ -20,6 +21,8 @@ from dsbalance.model import (
     Check,
     Config,
     Frontend,
+    Observe,
+    OnError,
     Server,
     StickRule,
     Table,
@@ -177,10 +180,10 @@ def test_a_server_may_follow_one_of_its_own_backend() -> None:
 
 
 def test_the_health_of_a_leader_can_be_set_and_a_followers_cannot(backends: Backends) -> None:
-    changes = backends.set_health("secure", "a", is_up=False, now=1.0)
+    changes = backends.set_health("secure", "a", Health.DOWN, 1.0)
     assert [change.backend for change in changes] == ["secure", "plain"]
     with pytest.raises(ConfigError, match="server a: its health is that of secure/a"):
-        backends.set_health("plain", "a", is_up=True, now=2.0)
+        backends.set_health("plain", "a", Health.UP, 2.0)
 
 
 def test_the_result_of_a_check_may_come_too_late(backends: Backends) -> None:
@@ -353,3 +356,59 @@ def check_links(backends: Backends) -> None:
             if state.leader is not None:
                 assert state.gate is state.leader.gate
                 assert state.inherited is state.leader.admin
+
+
+# --- what failed attempts come to, and slow starts -----------------------------------------------
+
+
+def test_a_server_that_traffic_takes_down_takes_down_those_that_track_it() -> None:
+    observe = Observe(error_limit=1, on_error=OnError.MARK_DOWN)
+    first, second = suite().backends
+    watched = replace(first, servers=(server("a", observe=observe), server("b")))
+    backends = Backends(Config(backends=(watched, second)))
+    secure = backends.balancer("secure")
+    placement = secure.route(CLIENT, 0.0)
+    assert backends.take_alarm(secure, 0.0) is None
+    assert secure.failed(placement, Failure.REFUSED, 1.0) is not None
+    alarm = backends.take_alarm(secure, 1.0)
+    assert alarm is not None
+    assert alarm.servers == ("a",)
+    assert [(c.backend, c.server, c.new) for c in alarm.changes] == [
+        ("secure", "a", "DOWN"),
+        ("plain", "a", "DOWN"),
+    ]
+
+
+def test_each_second_lets_more_in_where_a_server_starts_slowly() -> None:
+    slow = Backend(name="slow", servers=(server("a", maxconn=10, slowstart=10.0),))
+    backends = Backends(Config(backends=(slow, Backend(name="other"))))
+    backends.set_health("slow", "a", Health.DOWN, 0.0)
+    backends.set_health("slow", "a", Health.UP, 0.0)
+    visits = [backends.balancer("slow").route(CLIENT, 0.0) for _ in range(3)]
+    assert [visit.is_queued for visit in visits] == [False, True, True]
+    assert backends.step(1.0) == []
+    assert backends.step(2.0) == [visits[1]]
+    assert backends.step(20.0) == [visits[2]]
+
+
+def test_a_backend_is_full_with_a_tenth_of_what_its_frontends_may_have() -> None:
+    def limits(*maxconns: int | None, process: int | None = 400) -> list[int | None]:
+        frontends = tuple(
+            Frontend(name=f"f{n}", binds=(Bind(port=0),), backend="x", maxconn=maxconn)
+            for n, maxconn in enumerate(maxconns)
+        )
+        growing = Backend(name="x", servers=(server("a", minconn=1, maxconn=100),))
+        balancer = Backends(
+            Config(frontends=frontends, backends=(growing,), maxconn=process)
+        ).balancer("x")
+        found = []
+        for _ in range(12):
+            balancer.route(CLIENT, 0.0)
+            found.append(balancer.states["a"].limit)
+        return found
+
+    # Of 105 + 0: a tenth is 11, rounded up.
+    assert limits(105)[8:12] == [9 * 100 // 11, 10 * 100 // 11, 100, 100]
+    assert limits(55, 55)[9:11] == [10 * 100 // 11, 100]
+    assert limits(None)[9] == 10 * 100 // 40
+    assert limits()[0] == 100

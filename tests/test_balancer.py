@@ -1,10 +1,9 @@
-"""One backend's decisions: HAProxy's tables, what must survive, and an independent model."""
+"""One backend's decisions: HAProxy's tables, and what must survive."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
-from ipaddress import ip_address
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsbalance.balancer import AdminState, Balancer, Change, Failure, Placement, Stage
+from dsbalance.balancer import AdminState, Balancer, Change, Health
 from dsbalance.errors import ConfigError, NoServerError
 from dsbalance.model import (
     Backend,
@@ -24,69 +23,15 @@ from dsbalance.model import (
     StickAction,
     StickRule,
 )
-from dsbalance.policy import Candidates, Client, Policy, Reason, make_policy
+from dsbalance.policy import Candidates, Client, Reason, own_policy
 from dsbalance.sticky import StickTable
+from routing import client, connect, make, name_of, place, server
 
 DATA = Path(__file__).parent / "data"
 SEQUENCES = json.loads((DATA / "haproxy-sequences.json").read_text(encoding="utf-8"))["cases"]
 READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
-REFUSED, TIMEOUT, LOCAL = Failure.REFUSED, Failure.TIMEOUT, Failure.LOCAL
 CONSISTENT = HashType(kind=HashKind.CONSISTENT)
 STICKY = (StickRule(),)
-# One result is enough, so that a test says what it means.
-WATCHED = Check(rise=1, fall=1)
-
-
-def server(name: str, **settings: Any) -> Server:
-    return Server(name=name, host="192.0.2.1", port=9, **{"check": WATCHED, **settings})
-
-
-def client(address: str = "10.0.0.1") -> Client:
-    return Client(address, ip_address(address).packed, 5022)
-
-
-def make(
-    names: str | Iterable[Server] = "abc",
-    *,
-    table: StickTable | None = None,
-    policy: Policy | None = None,
-    **backend_settings: Any,
-) -> Balancer:
-    """Return a balancer of servers of these names; ``a`` has id 1 and so on."""
-    servers = [server(name) for name in names] if isinstance(names, str) else names
-    backend = Backend(name="x", servers=tuple(servers), **backend_settings)
-    tables = {"x": StickTable(size=1000, ttl=60.0) if table is None else table}
-    return Balancer(backend, tables, policy or make_policy(backend))
-
-
-def place(balancer: Balancer, who: Client | None = None, now: float = 0.0) -> Placement:
-    placement = balancer.route(who or client(), now)
-    balancer._check()
-    return placement
-
-
-def connect(balancer: Balancer, who: Client | None = None, now: float = 0.0) -> Placement:
-    placement = place(balancer, who, now)
-    balancer.connected(placement, now)
-    return placement
-
-
-def name_of(placement: Placement) -> str:
-    return placement.server.name if placement.server else "-"
-
-
-def attempts(balancer: Balancer, placement: Placement, cause: Failure = REFUSED) -> str:
-    """Return which server is tried at which second until it is given up, if all fail."""
-    at = 0.0
-    found = [f"{name_of(placement)}@{at:g}"]
-    while (retry := balancer.failed(placement, cause, at)) is not None:
-        balancer._check()
-        assert retry.placement is placement
-        at += retry.delay + (0.7 if cause is TIMEOUT else 0)
-        found.append(f"{name_of(placement)}@{at:g}")
-    assert placement.server is not None
-    assert balancer.release(placement, at) == []
-    return " ".join(found)
 
 
 # --- the policies, through the balancer ----------------------------------------------------------
@@ -271,7 +216,7 @@ def test_the_first_table_that_knows_a_usable_server_decides() -> None:
     tables = {name: StickTable(size=10, ttl=60.0) for name in "xyz"}
     rules = tuple(StickRule(action=StickAction.MATCH, table=name) for name in "xyz")
     backend = Backend(name="x", servers=tuple(map(server, "abc")), stick=(*rules, StickRule()))
-    balancer = Balancer(backend, tables, make_policy(backend))
+    balancer = Balancer(backend, tables, own_policy(backend))
     tables["y"].store(client().packed, "b", 0.0)
     tables["z"].store(client().packed, "c", 0.0)
     stuck = connect(balancer)
@@ -310,252 +255,6 @@ def test_a_client_that_a_full_table_cannot_store_is_served_all_the_same() -> Non
 def test_a_rule_for_a_table_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="backend x: stick: 'y' has no stick-table"):
         make(stick=(StickRule(table="y"),))
-
-
-# --- retries and redispatch ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({}, "a@0 a@1 a@2 a@3"),
-        ({"retries": 0}, "a@0"),
-        ({"timeout_connect": 0.5}, "a@0 a@0.5 a@1 a@1.5"),
-        ({"timeout_connect": None}, "a@0 a@1 a@2 a@3"),
-        ({"redispatch": -1}, "a@0 b@0 c@0 a@0"),
-        ({"redispatch": 1}, "a@0 b@0 c@0 a@0"),
-        ({"redispatch": -1, "balance": Balance.LEASTCONN}, "a@0 b@0 c@0 a@0"),
-        ({"redispatch": -1, "balance": Balance.FIRST}, "a@0 b@0 a@0 b@0"),
-    ],
-)
-def test_a_dead_server_is_tried_again_as_configured(
-    settings: dict[str, Any], expected: str
-) -> None:
-    balancer = make(**settings)
-    assert attempts(balancer, place(balancer)) == expected
-
-
-# Observed on HAProxy 2.6.12 for 10.0.0.1, which belongs to a, and after it to b.
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        ({"redispatch": -1}, "a@0 a@1 a@2 b@2"),
-        ({"redispatch": 1}, "a@0 b@0 a@0 b@0"),
-        ({"redispatch": 2}, "a@0 a@1 b@1 b@2"),
-        ({"redispatch": -2, "retries": 4}, "a@0 a@1 a@2 b@2 b@3"),
-        ({"redispatch": -4}, "a@0 b@0 a@0 b@0"),
-        ({"redispatch": -9}, "a@0 b@0 a@0 b@0"),
-        ({"hash_type": HashType(), "redispatch": 1}, "c@0 c@0 c@0 c@0"),
-    ],
-)
-def test_a_hashed_client_waits_for_its_server_before_it_is_sent_elsewhere(
-    settings: dict[str, Any], expected: str
-) -> None:
-    balancer = make(**{"balance": Balance.SOURCE, "hash_type": CONSISTENT, **settings})
-    assert attempts(balancer, place(balancer)) == expected
-
-
-def test_a_stuck_client_waits_for_its_server_until_the_last_retry() -> None:
-    balancer = make(stick=STICKY, redispatch=-1)
-    connect(balancer)
-    stuck = place(balancer)
-    assert attempts(balancer, stuck) == "a@0 a@1 a@2 b@2"
-    assert stuck.reason is Reason.REDISPATCH
-    assert not stuck.is_persistent
-
-
-def test_after_a_timeout_nobody_waits_once_more() -> None:
-    balancer = make(retries=2)
-    assert attempts(balancer, place(balancer), TIMEOUT) == "a@0 a@0.7 a@1.4"
-
-
-def test_a_redispatch_waits_when_there_is_no_other_active_server() -> None:
-    alone = make("a", redispatch=1)
-    assert attempts(alone, place(alone)) == "a@0 a@1 a@2 a@3"
-    pool = [server("a"), server("b", backup=True), server("c", backup=True)]
-    backups = make(pool, redispatch=1)
-    backups.check_failed("a", 0.0)
-    assert attempts(backups, place(backups)) == "b@0 b@1 b@2 b@3"
-    # HAProxy counts the active servers alone, although there is another backup.
-    together = make(pool, redispatch=1, allbackups=True)
-    together.check_failed("a", 0.0)
-    assert attempts(together, place(together)) == "b@0 c@1 b@2 c@3"
-
-
-def test_a_server_that_stopped_running_meanwhile_is_left_at_once() -> None:
-    balancer = make(balance=Balance.SOURCE, hash_type=CONSISTENT, redispatch=-1)
-    placement = place(balancer)
-    balancer.check_failed("a", 0.0)
-    assert attempts(balancer, placement) == "a@0 c@0 c@1 b@1"
-
-
-def test_a_session_is_given_up_when_nothing_is_left_to_go_to() -> None:
-    balancer = make("a", redispatch=-1)
-    placement = place(balancer)
-    balancer.check_failed("a", 0.0)
-    assert balancer.failed(placement, REFUSED, 1.0) is None
-    assert balancer.release(placement, 1.0) == []
-    assert balancer.snapshot(2.0).connect_errors == 1
-    assert balancer.snapshot(2.0).servers[0].connect_errors == 0
-
-
-def test_a_local_failure_is_not_the_servers_and_not_tried_again() -> None:
-    balancer = make(redispatch=1)
-    placement = place(balancer)
-    assert balancer.failed(placement, LOCAL, 0.0) is None
-    balancer.release(placement, 0.0)
-    picture = balancer.snapshot(1.0)
-    assert (picture.connect_errors, picture.retries, picture.redispatches) == (1, 0, 0)
-    assert picture.servers[0].connect_errors == 0
-
-
-# What HAProxy 2.6.12 counts for 10.0.0.1: stot, lbtot, wretr, wredis, econ of a, b and c.
-@pytest.mark.parametrize(
-    ("settings", "counted"),
-    [
-        ({"redispatch": 1}, "2 2 0 2 0, 2 2 0 1 1, 0 0 0 0 0"),
-        ({"redispatch": 2}, "2 1 1 1 0, 2 1 1 0 1, 0 0 0 0 0"),
-        ({"redispatch": -2, "retries": 4}, "3 1 2 1 0, 2 1 1 0 1, 0 0 0 0 0"),
-        ({"redispatch": 1, "hash_type": HashType()}, "0 0 0 0 0, 0 0 0 0 0, 4 1 3 0 1"),
-        ({"redispatch": -1, "balance": Balance.FIRST}, "2 2 0 2 0, 2 2 0 1 1, 0 0 0 0 0"),
-        ({"redispatch": -1, "balance": Balance.ROUNDROBIN}, "2 2 0 1 1, 1 1 0 1 0, 1 1 0 1 0"),
-    ],
-)
-def test_attempts_and_what_became_of_them_are_counted_as_haproxy_does(
-    settings: dict[str, Any], counted: str
-) -> None:
-    balancer = make(**{"balance": Balance.SOURCE, "hash_type": CONSISTENT, **settings})
-    attempts(balancer, place(balancer))
-    whole = balancer.snapshot(9.0)
-    parts = whole.servers
-    rows = [(s.total, s.chosen, s.retries, s.redispatches, s.connect_errors) for s in parts]
-    assert ", ".join(" ".join(map(str, row)) for row in rows) == counted
-    sums = [sum(column) for column in zip(*rows, strict=True)]
-    assert [whole.chosen, whole.retries, whole.redispatches, whole.connect_errors] == sums[1:]
-    assert whole.total == 1
-
-
-def test_after_a_redispatch_the_entry_names_the_server_that_took_the_client() -> None:
-    balancer = make(stick=STICKY, redispatch=1)
-    connect(balancer)
-    moved = place(balancer)
-    balancer.failed(moved, REFUSED, 0.0)
-    balancer.connected(moved, 0.0)
-    assert name_of(moved) == "b"
-    assert name_of(place(balancer)) == "b"
-
-
-# --- places and queues ---------------------------------------------------------------------------
-
-
-def test_all_full_is_a_turn_in_the_backends_queue_and_a_place_for_the_oldest() -> None:
-    balancer = make([server("a", maxconn=1), server("b", maxconn=1)])
-    a, b, first, second = (place(balancer) for _ in range(4))
-    assert first.is_queued
-    assert first.server is None
-    assert balancer.snapshot(0.0).queued == 2
-    assert balancer.release(b, 1.0) == [first]
-    assert (name_of(first), first.reason, first.stage) == ("b", Reason.QUEUE, Stage.CONNECTING)
-    assert balancer.release(second, 1.0) == []
-    assert balancer.release(a, 1.0) == []
-    balancer._check()
-
-
-def test_a_stuck_client_waits_for_its_full_server_and_for_no_other() -> None:
-    balancer = make([server("a", maxconn=1), server("b")], stick=STICKY)
-    holder = connect(balancer)
-    stuck = place(balancer)
-    assert stuck.is_queued
-    assert name_of(stuck) == "a"
-    assert balancer.snapshot(0.0).servers[0].queued == 1
-    assert balancer.release(holder, 1.0) == [stuck]
-    assert stuck.reason is Reason.STICKY
-
-
-def test_a_session_that_is_released_twice_frees_its_place_once() -> None:
-    balancer = make([server("a", maxconn=1)])
-    holder, first, second = place(balancer), place(balancer), place(balancer)
-    assert balancer.release(holder, 1.0) == [first]
-    assert balancer.release(holder, 1.0) == []
-    assert second.is_queued
-    assert balancer.counters.current == 2
-
-
-def test_a_redispatch_hands_its_place_on_before_it_looks_for_another() -> None:
-    balancer = make([server("a", maxconn=1)], redispatch=1)
-    mover, waiter = place(balancer), place(balancer)
-    retry = balancer.failed(mover, REFUSED, 0.0)
-    assert retry is not None
-    assert retry.admitted == (waiter,)
-    assert (mover.is_queued, retry.delay, mover.reason) == (True, 0.0, Reason.REDISPATCH)
-    balancer._check()
-
-
-@pytest.mark.parametrize("method", ["check_failed", "set_admin", "remove_server"])
-def test_those_who_wait_for_a_lost_server_are_decided_anew(method: str) -> None:
-    balancer = make([server("a", maxconn=1), server("b", maxconn=9)], stick=STICKY)
-    connect(balancer)
-    waiting = [place(balancer), place(balancer)]
-    args = (MAINT, 1.0) if method == "set_admin" else (1.0,)
-    (change,) = getattr(balancer, method)("a", *args)
-    balancer._check()
-    assert change.requeued == tuple(waiting)
-    assert change.sessions == 1
-    for placement in waiting:
-        assert placement.stage is Stage.DISPLACED
-        balancer.reroute(placement, 1.0)
-        assert (name_of(placement), placement.reason) == ("b", Reason.ROUNDROBIN)
-    assert balancer.snapshot(2.0).redispatches == 2
-
-
-def test_those_who_wait_are_still_to_be_released_when_there_is_no_other_server() -> None:
-    balancer = make([server("a", maxconn=1)], balance=Balance.SOURCE)
-    holder, waiter = place(balancer), place(balancer)
-    (change,) = balancer.check_failed("a", 1.0)
-    assert change.requeued == (waiter,)
-    with pytest.raises(NoServerError):
-        balancer.reroute(waiter, 1.0)
-    assert balancer.release(waiter, 1.0) == []
-    assert balancer.release(holder, 1.0) == []
-    assert balancer.counters.current == 0
-
-
-@pytest.mark.parametrize(("redispatch", "requeued"), [(0, 0), (-1, 1)])
-def test_those_who_wait_for_a_drained_server_may_go_if_a_redispatch_is_allowed(
-    redispatch: int, requeued: int
-) -> None:
-    balancer = make([server("a", maxconn=1), server("b")], stick=STICKY, redispatch=redispatch)
-    connect(balancer)
-    place(balancer)
-    (change,) = balancer.set_admin("a", DRAIN, 1.0)
-    balancer._check()
-    assert len(change.requeued) == requeued
-    assert change.queued == 1 - requeued
-
-
-def test_a_server_that_comes_up_takes_in_those_who_wait() -> None:
-    balancer = make([server("a", maxconn=1), server("b", maxconn=2)])
-    balancer.check_failed("b", 0.0)
-    _, *waiting = (place(balancer) for _ in range(4))
-    (change,) = balancer.check_passed("b", 1.0)
-    balancer._check()
-    assert change.admitted == tuple(waiting[:2])
-    assert [name_of(p) for p in change.admitted] == ["b", "b"]
-    assert change.queued == 1
-    (change,) = balancer.add_server(server("c"), 2.0)
-    assert change.admitted == tuple(waiting[2:])
-    assert (change.old, change.new, change.reason) == ("", "UP", "added")
-
-
-def test_those_who_wait_for_any_server_wait_on_when_all_are_lost_as_in_haproxy() -> None:
-    balancer = make([server("a", maxconn=1)])
-    holder, waiter = place(balancer), place(balancer)
-    (change,) = balancer.check_failed("a", 1.0)
-    assert change.requeued == ()
-    assert waiter.is_queued
-    assert balancer.release(holder, 2.0) == []
-    (change,) = balancer.check_passed("a", 3.0)
-    assert change.admitted == (waiter,)
 
 
 # --- what is told of a server --------------------------------------------------------------------
@@ -607,8 +306,8 @@ def test_what_changes_nothing_is_not_told() -> None:
     assert balancer.check_failed("gone", 1.0) == []
     assert balancer.set_admin("a", READY, 1.0) == []
     assert balancer.set_weight("a", 1, 1.0) == []
-    assert balancer.set_health("a", is_up=True, now=1.0) == []
-    assert len(balancer.set_health("a", is_up=False, now=1.0)) == 1
+    assert balancer.set_health("a", Health.UP, 1.0) == []
+    assert len(balancer.set_health("a", Health.DOWN, 1.0)) == 1
 
 
 def test_a_follower_is_told_what_became_of_its_leader() -> None:

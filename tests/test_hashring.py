@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import enum
 import json
-import math
 import os
 import subprocess
 import sys
@@ -17,14 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import models
 from dsbalance import hashring
 from dsbalance.hashring import (
-    HashMap,
     HashRing,
     assign_ids,
     avalanche,
@@ -165,13 +163,6 @@ def test_consistent_picks_are_haproxys(scenario: Scenario, way: str) -> None:
         key = ip_address(source)
         answers = [ring.lookup(key, skip=skip) for ring in rings]
         assert (answers[0] or answers[1]) == server, source
-
-
-@pytest.mark.parametrize("scenario", scenarios("map-based"))
-def test_map_based_picks_are_haproxys(scenario: Scenario) -> None:
-    table = HashMap(group(scenario), [server["weight"] for server in scenario["servers"]])
-    for source, server in scenario["picks"].items():
-        assert table.lookup_hash(source_hash(ip_address(source).packed)) == server, source
 
 
 @pytest.mark.parametrize("scenario", scenarios("consistent", "consistent sdbm", "map-based"))
@@ -610,56 +601,6 @@ def test_a_ring_that_cannot_be_made_says_why() -> None:
         HashRing(["a"], identify=lambda _: -5)
 
 
-# The map.
-
-
-few_weights = st.lists(st.integers(0, 40), max_size=6)
-
-
-@given(few_weights, few_weights)
-def test_a_map_has_as_many_slots_for_each_as_its_weight_says(
-    weights: list[int], others: list[int]
-) -> None:
-    table = HashMap(enumerate(weights), weights + others)
-    divisor = math.gcd(*weights, *others) or 1
-    shares = {index: weight // divisor for index, weight in enumerate(weights) if weight}
-    size = sum(shares.values())
-    found = Counter(table.lookup_hash(value) for value in range(size))
-    assert found == shares
-    assert table.lookup_hash(size + 1) == table.lookup_hash(1)
-
-
-@given(few_weights, few_weights)
-@example([1, 2], [0])
-def test_every_slot_of_a_map_is_the_models(weights: list[int], all_weights: list[int]) -> None:
-    # The weights of the file need not be those in force.
-    slots = models.map_slots(weights, all_weights or weights)
-    table = HashMap(enumerate(weights), all_weights)
-    assert [table.lookup_hash(value) for value in range(len(slots))] == slots
-
-
-def test_a_common_divisor_makes_a_map_smaller_and_changes_no_answer() -> None:
-    group = [("a", 2), ("b", 4), ("c", 6)]
-    small, large = HashMap(group), HashMap(group, [2, 4, 6, 3])
-    assert [len(small._slots), len(large._slots)] == [6, 12]
-    assert all(small.lookup_hash(value) == large.lookup_hash(value) for value in range(50))
-
-
-def test_a_weight_that_is_no_multiple_any_more_is_rounded_up() -> None:
-    table = HashMap([("a", 3), ("b", 4)], [2, 4])
-    assert Counter(table._slots) == {"a": 2, "b": 2}
-
-
-def test_a_map_of_nobody_answers_nobody() -> None:
-    assert HashMap[str]([]).lookup_hash(5) is None
-    assert HashMap([("a", 0)]).lookup_hash(5) is None
-
-
-def test_a_map_refuses_a_weight_out_of_range() -> None:
-    with pytest.raises(ValueError, match="weight must be 0 to 256, not 257"):
-        HashMap([("a", 257)])
-
-
 # Processes, and the manual.
 
 CHOICES = """
@@ -692,3 +633,38 @@ def test_the_examples_in_the_docstrings_are_true() -> None:
     results = doctest.testmod(hashring)
     assert results.attempted == 4
     assert results.failed == 0
+
+
+# Neighbours.
+
+
+few_nodes = st.dictionaries(st.integers(0, 50), st.integers(1, 2), min_size=1)
+
+
+@given(few_nodes, st.integers(0, CIRCLE - 1))
+def test_a_hash_lies_between_its_neighbours_and_the_nearer_one_owns_it(
+    pool: dict[int, int], value: int
+) -> None:
+    ring: HashRing[int] = HashRing(pool)
+    below, above = ring.neighbours(value)
+    down, up = (value - below.place) % CIRCLE, (above.place - value) % CIRCLE
+    assert ring.lookup_hash(value) == (below if down <= up else above).member
+    places = [key for key in ring._layout.keys if key not in {below.place, above.place}]
+    assert not any((place - below.place) % CIRCLE < down + up for place in places)
+
+
+def test_a_ring_of_nobody_has_no_neighbours() -> None:
+    with pytest.raises(IndexError):
+        HashRing[str]().neighbours(5)
+
+
+def test_nodes_are_counted_from_where_it_is_said_and_so_many_for_a_unit() -> None:
+    ids = {"a": 1, "b": 2}
+    usual = HashRing({"a": 1, "b": 2}, identify=ids.__getitem__)
+    said = HashRing({"a": 16, "b": 32}, start=lambda name: 4096 * ids[name] + CIRCLE, nodes=1)
+    assert said._layout.keys == usual._layout.keys
+    assert said._layout.holders == usual._layout.holders
+    said._check()
+    assert HashRing({"a": 4096}, nodes=1).weights == {"a": 4096}
+    with pytest.raises(ValueError, match="weight must be 0 to 4096, not 4097"):
+        HashRing({"a": 4097}, nodes=1)

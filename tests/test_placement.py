@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from dsbalance.model import Check, Server
-from dsbalance.placement import AdminState, Placement, ServerState, Stage
+from dsbalance.model import Check, InitState, Server
+from dsbalance.placement import (
+    AdminState,
+    Change,
+    Crowd,
+    OpState,
+    Placement,
+    ServerState,
+    Stage,
+)
 from dsbalance.policy import Client
+from dsbalance.stats import BackendCounters
 
 CLIENT = Client("10.0.0.1", bytes([10, 0, 0, 1]), 5022)
 UP, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
@@ -17,7 +26,8 @@ UP, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
 
 def make(**settings: Any) -> ServerState:
     settings = {"check": Check(rise=2, fall=3), **settings}
-    return ServerState(Server(name="s", host="192.0.2.1", port=9, **settings), 1, 10.0)
+    crowd = Crowd(BackendCounters())
+    return ServerState(Server(name="s", host="192.0.2.1", port=9, **settings), 1, 10.0, crowd)
 
 
 @pytest.mark.parametrize(
@@ -50,10 +60,58 @@ def test_a_state_follows_from_health_and_what_is_asked_and_weight(
     state.inherited = inherited
     if not is_up:
         state.gate.set_down()
-    state.settle()
+    state.settle(20.0)
     assert (state.word, state.is_running, state.is_usable) == (word, *follows)
     state.check()
     assert state.is_in_maintenance is word.startswith("MAINT")
+
+
+@pytest.mark.parametrize(
+    ("admin", "word", "status", "op", "follows"),
+    [
+        (UP, "NOLB", "NOLB", OpState.STOPPING, (True, False)),
+        # As observed on HAProxy 2.6.12.
+        (DRAIN, "NOLB", "NOLB", OpState.STOPPING, (True, False)),
+        (MAINT, "MAINT", "MAINT", OpState.STOPPED, (False, False)),
+    ],
+)
+def test_a_server_that_is_stopping_keeps_its_clients_and_gets_no_new_ones(
+    admin: AdminState, word: str, status: str, op: OpState, follows: tuple[bool, bool]
+) -> None:
+    state = make()
+    state.gate.set_stopping()
+    state.admin = admin
+    state.settle(20.0)
+    assert (state.word, state.status, state.op) == (word, status, op)
+    assert (state.is_running, state.is_usable) == follows
+    assert not state.op.is_up
+
+
+def test_a_server_begins_as_its_init_state_says() -> None:
+    state = make(init_state=InitState.DOWN)
+    assert (state.word, state.status, state.op) == ("DOWN", "DOWN 1/2", OpState.STOPPED)
+    assert make(init_state=InitState.FULLY_UP).status == "UP"
+
+
+@pytest.mark.parametrize(
+    ("new", "is_down"),
+    [("DOWN", True), ("MAINT", True), ("MAINT (via b/s)", True), ("", True)]
+    + [(word, False) for word in ("UP", "DRAIN", "NOLB", "no check")],
+)
+def test_a_change_says_whether_the_server_takes_clients(new: str, is_down: bool) -> None:
+    change = Change(
+        backend="b",
+        server="s",
+        old="UP",
+        new=new,
+        reason="",
+        now=0.0,
+        active=0,
+        backups=0,
+        sessions=0,
+        queued=0,
+    )
+    assert change.is_down is is_down
 
 
 def test_a_status_counts_the_checks_while_it_is_in_doubt() -> None:
@@ -88,7 +146,7 @@ def test_a_follower_shares_the_health_and_inherits_what_is_asked() -> None:
     leader = make()
     leader.admin = DRAIN
     follower = make(check=None, track="b/s")
-    follower.follow(leader)
+    follower.follow(leader, 10.0)
     assert follower.leader is leader
     assert follower.gate is leader.gate
     assert follower.status == "DRAIN 1/3"

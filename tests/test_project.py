@@ -207,10 +207,13 @@ def test_the_checks_can_be_started() -> None:
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
-def test_the_check_script_explains_itself() -> None:
+def test_the_check_script_explains_itself_and_contributors_know_its_options() -> None:
     command = [sys.executable, str(ROOT / CHECK.split()[1]), "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "--others" in done.stdout
+    options = set(re.findall(r"--[a-z]+", done.stdout)) - {"--help"}
+    assert "--others" in options
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert options == {option for option in options if option in page}
 
 
 def test_the_rule_about_own_tests_bites(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from dsbalance.candidates import Candidates, Client, Reason
 from dsbalance.model import Server
-from dsbalance.placement import AdminState, Placement, ServerState, Stage
-from dsbalance.policy import Candidates, Client, LeastConn, Reason
+from dsbalance.placement import AdminState, Crowd, Placement, ServerState, Stage
 from dsbalance.queueing import Places
 from dsbalance.stats import BackendCounters
 
@@ -24,7 +24,12 @@ class Yard:
         self.places = Places(self.counters)
         settings = {"maxconn": 1, **settings}
         self.states = {
-            name: ServerState(Server(name=name, host="192.0.2.1", **settings), number, 0.0)
+            name: ServerState(
+                Server(name=name, host="192.0.2.1", **settings),
+                number,
+                0.0,
+                Crowd(BackendCounters()),
+            )
             for number, name in enumerate("ab", 1)
         }
         self.a, self.b = self.states.values()
@@ -86,7 +91,9 @@ def test_a_place_goes_to_whoever_came_first_of_the_two_queues(yard: Yard) -> Non
     assert own.reason is not Reason.QUEUE
     assert yard.leave(own) == (late,)
     assert yard.leave(late) == ()
-    assert yard.a.counters.chosen == 2
+    # No policy chose it for them, so HAProxy's `lbtot` does not count them.
+    assert yard.a.counters.chosen == 0
+    assert yard.a.counters.total == 4
     assert yard.counters.queued_peak == 2
 
 
@@ -94,7 +101,7 @@ def test_a_server_that_takes_no_new_clients_serves_its_own_queue_alone(yard: Yar
     holder = yard.at(yard.a)
     shared, own = yard.anywhere(), yard.at(yard.a)
     yard.a.admin = AdminState.DRAIN
-    yard.a.settle()
+    yard.a.settle(1.0)
     assert yard.leave(holder) == (own,)
     assert yard.leave(own) == ()
     assert shared.is_queued
@@ -141,39 +148,6 @@ def test_a_dissolved_queue_holds_nobody_and_counts_them_as_redispatched(yard: Ya
     assert {p.stage for p in waiting} == {Stage.DISPLACED}
     assert [(p.server, p.is_persistent) for p in waiting] == [(None, False)] * 2
     assert yard.a.counters.redispatches == 2
-
-
-def test_the_policy_decides_for_those_who_wait_the_oldest_first_until_all_is_full(
-    yard: Yard,
-) -> None:
-    waiting = [yard.anywhere() for _ in range(3)]
-    admitted = list(yard.places.admit(LeastConn(), yard.candidates, yard.states))
-    assert admitted == waiting[:2]
-    assert [(p.server, p.reason) for p in admitted] == [
-        (yard.a, Reason.QUEUE),
-        (yard.b, Reason.QUEUE),
-    ]
-    assert [state.counters.chosen for state in yard.states.values()] == [1, 1]
-    assert list(yard.places.shared) == waiting[2:]
-
-
-class Insists:
-    """A policy that knows one server alone."""
-
-    def choose(self, client: Client, servers: Candidates, avoid: Server | None) -> Server:
-        return servers.get("a")
-
-
-def test_a_policy_that_insists_on_a_full_server_moves_them_to_its_queue(yard: Yard) -> None:
-    waiting = [yard.anywhere() for _ in range(3)]
-    assert list(yard.places.admit(Insists(), yard.candidates, yard.states)) == waiting[:1]
-    assert list(yard.a.queue) == waiting[1:]
-
-
-def test_a_policy_is_not_asked_when_there_is_nobody_to_choose_from(yard: Yard) -> None:
-    waiter = yard.anywhere()
-    assert list(yard.places.admit(Insists(), Candidates(()), yard.states)) == []
-    assert list(yard.places.shared) == [waiter]
 
 
 def test_a_server_stands_behind_its_equals_after_each_change_of_its_load(yard: Yard) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dsbalance.errors import ConfigError
-from dsbalance.model import Backend, Check, Server
-from dsbalance.placement import AdminState, Placement
+from dsbalance.model import Backend, Check, Observe, OnError, Server
+from dsbalance.placement import AdminState, Crowd, Health, OpState, Placement
 from dsbalance.policy import Client
-from dsbalance.roster import Roster
+from dsbalance.roster import Roster, complaint
 from dsbalance.stats import BackendCounters
 
 CLIENT = Client("10.0.0.1", bytes([10, 0, 0, 1]), 5022)
@@ -24,7 +24,8 @@ def server(name: str, **settings: Any) -> Server:
 
 
 def make(*servers: Server, **settings: Any) -> Roster:
-    return Roster(Backend(name="x", servers=servers, **settings), BackendCounters(), 0.0)
+    crowd = Crowd(BackendCounters())
+    return Roster(Backend(name="x", servers=servers, **settings), crowd, 0.0, lambda _: 0)
 
 
 def chosen_from(roster: Roster) -> str:
@@ -51,9 +52,9 @@ def test_backups_serve_while_no_active_server_can_and_the_first_of_them_alone(
     roster.set_admin("b", DRAIN, 2.0)
     assert chosen_from(roster) == "c"
     assert roster.candidates.is_backup
-    roster.set_health("c", False, 3.0)
+    roster.set_health("c", Health.DOWN, 3.0)
     assert chosen_from(roster) == "d"
-    roster.set_health("c", True, 4.0)
+    roster.set_health("c", Health.UP, 4.0)
     assert chosen_from(roster) == "c"
     roster.set_weight("b", 0, 5.0)
     roster.set_admin("b", READY, 6.0)
@@ -65,7 +66,7 @@ def test_backups_serve_while_no_active_server_can_and_the_first_of_them_alone(
 
 def test_all_backups_share_where_the_backend_says_so() -> None:
     roster = make(server("a"), *(server(n, backup=True) for n in "bc"), allbackups=True)
-    roster.set_health("a", False, 1.0)
+    roster.set_health("a", Health.DOWN, 1.0)
     assert chosen_from(roster) == "bc"
 
 
@@ -85,13 +86,13 @@ def test_candidates_are_the_same_object_until_they_change(roster: Roster) -> Non
 
 def test_the_backend_is_down_while_nobody_is_chosen_from() -> None:
     roster = make(server("a"), server("b"))
-    roster.set_health("b", False, 1.0)
+    roster.set_health("b", Health.DOWN, 1.0)
     assert roster.snapshot(0, 5.0).seconds_in_state == 5.0
-    roster.set_health("a", False, 6.0)
+    roster.set_health("a", Health.DOWN, 6.0)
     picture = roster.snapshot(2, 10.0)
     assert (picture.status, picture.downs, picture.seconds_in_state) == ("DOWN", 1, 4.0)
     assert (picture.active, picture.backups, picture.weight, picture.queued) == (0, 0, 0, 2)
-    roster.set_health("a", True, 11.0)
+    roster.set_health("a", Health.UP, 11.0)
     picture = roster.snapshot(0, 12.0)
     assert (picture.status, picture.downs, picture.seconds_in_state) == ("UP", 1, 1.0)
     assert make().snapshot(0, 0.0).status == "UP"
@@ -101,10 +102,12 @@ def test_the_complaint_says_what_state_they_are_in() -> None:
     roster = make(
         server("a"), server("b", weight=0), server("c", disabled=True), server("d", weight=0)
     )
-    roster.set_health("a", False, 1.0)
-    roster.set_health("b", False, 1.0)
-    assert roster.complaint() == "no server is usable: 2 DOWN, 1 MAINT, 1 of weight 0"
-    assert make().complaint() == "there is no server"
+    roster.set_health("a", Health.DOWN, 1.0)
+    roster.set_health("b", Health.DOWN, 1.0)
+    assert (
+        complaint(roster.states.values()) == "no server is usable: 2 DOWN, 1 MAINT, 1 of weight 0"
+    )
+    assert complaint([]) == "there is no server"
 
 
 # --- what is told --------------------------------------------------------------------------------
@@ -113,7 +116,8 @@ def test_the_complaint_says_what_state_they_are_in() -> None:
 def test_a_shift_says_what_the_server_was(roster: Roster) -> None:
     shift = roster.check_failed("a", 1.0, "refused")
     assert shift is not None
-    assert shift[1:] == ("refused", "UP", True, True)
+    assert shift[1:] == ("refused", "UP", OpState.RUNNING, True)
+    assert shift.was_running
     assert (shift.state.word, shift.state.since) == ("DOWN", 1.0)
     assert shift.state.counters.downs == 1
 
@@ -139,7 +143,7 @@ def test_a_check_that_comes_late_does_not_count(roster: Roster, name: str) -> No
 
 
 def test_a_server_that_leaves_maintenance_is_up_and_one_failure_from_down(roster: Roster) -> None:
-    roster.set_health("a", False, 1.0)
+    roster.set_health("a", Health.DOWN, 1.0)
     roster.set_admin("a", MAINT, 2.0)
     assert roster.states["a"].counters.downs == 1
     roster.set_admin("a", DRAIN, 3.0)
@@ -151,7 +155,7 @@ def test_a_server_that_leaves_maintenance_is_up_and_one_failure_from_down(roster
 def test_asking_for_what_is_so_already_is_not_told(roster: Roster) -> None:
     assert roster.set_admin("a", READY, 1.0) is None
     assert roster.set_weight("a", 1, 1.0) is None
-    assert roster.set_health("a", True, 1.0) is None
+    assert roster.set_health("a", Health.UP, 1.0) is None
     assert roster.states["a"].since == 0.0
 
 
@@ -199,9 +203,9 @@ def test_a_follower_that_is_added_is_what_its_leader_is() -> None:
     assert shift is not None
     assert (shift.reason, shift.state.word) == ("via x/a", "UP")
     with pytest.raises(ConfigError, match="server b: its health is that of x/a"):
-        roster.set_health("b", False, 4.0)
+        roster.set_health("b", Health.DOWN, 4.0)
     # A follower has no health of its own that leaving maintenance could renew.
-    roster.set_health("a", False, 5.0)
+    roster.set_health("a", Health.DOWN, 5.0)
     roster.set_admin("b", MAINT, 6.0)
     roster.set_admin("b", READY, 7.0)
     assert roster.states["b"].word == "DOWN"
@@ -223,7 +227,7 @@ def test_what_a_removed_server_counted_still_counts() -> None:
     first.placements.add(session)
     session.server = first
     session.stage = session.stage.CONNECTED
-    assert roster.remove("a", 1.0)[2:] == ("UP", True, True)
+    assert roster.remove("a", 1.0)[2:] == ("UP", OpState.RUNNING, True)
     assert (first.word, first.is_running, first.is_usable) == ("", False, False)
     first.counters.bytes_in += 2
     second.counters.bytes_in = 10
@@ -242,7 +246,7 @@ def test_a_name_that_is_not_there_is_refused(roster: Roster) -> None:
     attempts: list[Callable[[], object]] = [
         lambda: roster.set_admin("z", READY, 1.0),
         lambda: roster.set_weight("z", 1, 1.0),
-        lambda: roster.set_health("z", True, 1.0),
+        lambda: roster.set_health("z", Health.UP, 1.0),
         lambda: roster.remove("z", 1.0),
         lambda: roster.follow("z", roster.states["a"]),
         lambda: roster.leader_changed("z", 1.0),
@@ -250,3 +254,64 @@ def test_a_name_that_is_not_there_is_refused(roster: Roster) -> None:
     for act in attempts:
         with pytest.raises(ConfigError, match="backend x: there is no server 'z'"):
             act()
+
+
+# --- traffic, and slow starts --------------------------------------------------------------------
+
+
+def test_failed_attempts_are_counted_until_there_are_too_many() -> None:
+    observe = Observe(error_limit=2, on_error=OnError.MARK_DOWN)
+    roster = make(server("a", observe=observe), server("b"))
+    a = roster.states["a"]
+    assert roster.attempt_failed(a, 1.0) == (False, None)
+    is_alarmed, shift = roster.attempt_failed(a, 2.0)
+    assert is_alarmed
+    assert shift is not None
+    assert (shift.old, a.word, shift.reason) == ("UP", "DOWN", "2 failed connects in a row")
+    assert chosen_from(roster) == "b"
+    # One that is down already alarms nobody.
+    assert [roster.attempt_failed(a, 3.0) for _ in range(3)] == [(False, None)] * 3
+
+
+def test_a_failed_attempt_may_do_no_more_than_hasten_a_check() -> None:
+    roster = make(server("a", observe=Observe(error_limit=1, on_error=OnError.FASTINTER)))
+    assert roster.attempt_failed(roster.states["a"], 1.0) == (True, None)
+
+
+def test_those_who_start_slowly_grow_each_second() -> None:
+    roster = make(server("a", weight=10, slowstart=4.0), server("b"))
+    a = roster.states["a"]
+    assert roster.step(1.0) == {}
+    roster.set_health("a", Health.DOWN, 1.0)
+    roster.set_health("a", Health.UP, 2.0)
+    offered = roster.candidates
+    assert offered.shares == {"a": 10, "b": 16}
+    assert roster.step(2.5) == {a: False}
+    assert roster.candidates is offered
+    assert roster.step(3.0) == {a: True}
+    assert roster.candidates.shares == {"a": 50, "b": 16}
+    assert roster.step(6.0) == {a: True}
+    assert roster.candidates.shares == {"a": 160, "b": 16}
+    assert roster.step(7.0) == {}
+
+
+@pytest.mark.parametrize("way", ["own", "leader"])
+def test_what_is_asked_of_a_server_lets_it_start_slowly_anew(way: str) -> None:
+    leader = make(server("l")).states["l"]
+    roster = make(server("a", check=None, track="x/l", weight=10, slowstart=4.0), server("b"))
+    roster.follow("a", leader)
+    a = roster.states["a"]
+    leader.gate.set_down()
+    roster.leader_changed("a", 0.0)
+    leader.gate.set_up()
+    roster.leader_changed("a", 1.0)
+    assert roster.step(3.0) == {a: True}
+    assert a.share == 90
+    for admin, now in ((AdminState.DRAIN, 3.5), (AdminState.READY, 3.6)):
+        if way == "own":
+            roster.set_admin("a", admin, now)
+        else:
+            leader.admin = admin
+            roster.leader_changed("a", now)
+    assert a.share == 10
+    assert roster.candidates.shares["a"] == 10

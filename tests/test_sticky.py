@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dsbalance import sticky
 from dsbalance.errors import ConfigError
 from dsbalance.sticky import Entry, Source, StickTable
+from dsbalance.words import SrvKey
 
 TTL = 1800.0
 
@@ -381,6 +382,13 @@ def test_the_entries_of_a_server_can_be_removed(shard_size: int) -> None:
     assert table.counts() == {"a": 3}
     table.release(key(2), 7.0)
     table._check(7.0)
+
+
+def test_a_table_keeps_for_its_users_what_servers_are_called_and_their_ids() -> None:
+    table, other = StickTable(size=2), StickTable(size=2, srvkey=SrvKey.ADDR)
+    assert (table.srvkey, other.srvkey) == (SrvKey.NAME, SrvKey.ADDR)
+    other.ids["192.0.2.1:80"] = 7
+    assert (table.ids, other.ids) == ({}, {"192.0.2.1:80": 7})
 
 
 def test_a_table_shows_how_full_it_is() -> None:

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from actors import PATIENCE, Greeter, Peer, connect, until
-from programs import DSBALANCE, ROOT, Program
+from processes import ROOT, Process
+from programs import DSBALANCE
 
 GOOD = """\
 global
@@ -287,7 +288,7 @@ class Running:
         self.address = host, 9100
         text = text.replace("127.0.0.1:9100", f"{host}:9100")
         text = re.sub(r"127.0.0.1:910[12]", f"{greeter.host}:{greeter.port}", text)
-        self.program = stack.enter_context(Program(*DSBALANCE, "-f", write(path, text)))
+        self.program = stack.enter_context(Process(*DSBALANCE, "-f", write(path, text)))
         self.program.until_it_listens(self.address)
         self.client: Peer = stack.enter_context(connect(self.address))
         self.client.hear(b"a".ljust(16))

@@ -20,7 +20,8 @@ from contextlib import ExitStack
 import pytest
 
 from actors import PATIENCE, connect
-from programs import DSBALANCE, ROOT, Program, devices
+from processes import ROOT, Process
+from programs import DSBALANCE, devices
 
 SECURE_PORTS = (5022, *range(5014, 5020), 50809)
 PRINT_PORT = 9100
@@ -97,7 +98,7 @@ def site(loopback: Callable[[], str]) -> Iterator[Callable[[Talk], str]]:
             addresses = ",".join(hosts)
             servers = ("--paragon", addresses, "--phoenix", addresses)
             options = (*servers, "--print-ports", str(PRINT_PORT), "--host", front)
-            program = stack.enter_context(Program(*DSBALANCE, "run", *options))
+            program = stack.enter_context(Process(*DSBALANCE, "run", *options))
             # The last of its ports, which no server has: nobody hears of this connection.
             program.until_it_listens((front, 50808))
             return front

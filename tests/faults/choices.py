@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from dsbalance import Backend, Balance, Client, HashRing, HashType, Server
-from dsbalance.balancer import Balancer
-from dsbalance.policy import make_policy
+from dsbalance.balancer import Balancer, Health
+from dsbalance.policy import own_policy
 
 COUNT = 10_000
 TITLES = (
@@ -57,9 +57,9 @@ def choices(scenario: dict[str, Any], addresses: Iterable[str]) -> list[str]:
         hash_type=HashType(kind=kind, avalanche=False if hashing else None),
         allbackups=scenario["allbackups"],
     )
-    balancer = Balancer(backend, {}, make_policy(backend))
+    balancer = Balancer(backend, {}, own_policy(backend))
     for name in scenario["down"]:
-        balancer.set_health(name, is_up=False, now=0.0)
+        balancer.set_health(name, Health.DOWN, 0.0)
     return [_server_of(balancer, address) for address in addresses]
 
 

@@ -21,12 +21,6 @@ from faults.stage import Stage
 _HAS_PASSED = pytest.StashKey[bool]()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line(
-        "markers", "configured(**words): what the proxy of a fault play is configured with"
-    )
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

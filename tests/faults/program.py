@@ -6,9 +6,7 @@ import ctypes
 import os
 import pathlib
 import re
-import signal
 import socket
-import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -16,15 +14,14 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from actors import PATIENCE, Path, Peer, connect, until
+from actors import Path, Peer, connect
 from dsbalance import Bind, Config
 from dsbalance.haproxy.writer import write
 from dsbalance.poller import EpollPoller
+from processes import Process
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-
-class Program:
+class Program(Process):
     """``python -m dsbalance`` with a file, from when it listens until the ``with`` ends.
 
     What ``path`` does without is taken from Python first, as on a system that has not got it.
@@ -32,7 +29,7 @@ class Program:
     Args:
         path: How the bytes go.
         config: What the file says; each port 0 in it becomes a free one.
-        folder: For the file and the log.
+        folder: For the file.
         descriptors: How many it may open (``ulimit -n``); None: as many as this process.
 
     Attributes:
@@ -45,14 +42,12 @@ class Program:
         self.addresses: dict[str, tuple[str, int]] = {}
         self._cleanup = ExitStack()
         self._clients: list[Peer] = []
-        self._log = folder / "log"
         file = folder / "haproxy.cfg"
         file.write_text(write(self._settle(config)), encoding="utf-8")
         command = [*_python(path), "-f", str(file)]
         if descriptors is not None:
             command = ["sh", "-c", f'ulimit -n {descriptors} && exec "$@"', "sh", *command]
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        super().__init__(*command)
 
     def _settle(self, config: Config) -> Config:
         """Give each frontend, which has one bind, a port of its own."""
@@ -80,27 +75,6 @@ class Program:
         client = connect(self.addresses[frontend])
         self._clients.append(client)
         return client
-
-    def until_it_says(self, pattern: str) -> None:
-        """Wait for a line of the log."""
-
-        def is_said() -> bool:
-            assert self._process.poll() is None, f"it has ended: {self.log}"
-            return re.search(pattern, self.log) is not None
-
-        until(is_said)
-
-    @property
-    def log(self) -> str:
-        """What it has logged so far."""
-        return self._log.read_text(encoding="utf-8")
-
-    def signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def wait(self) -> int:
-        """Wait for its end, and return its exit status."""
-        return self._process.wait(PATIENCE)
 
     @property
     def cpu(self) -> float:
@@ -146,8 +120,7 @@ class Program:
     ) -> None:
         for client in self._clients:
             client.close()
-        self._process.kill()
-        self._process.wait(PATIENCE)
+        super().__exit__(kind, error, trace)
         self._cleanup.close()
 
 

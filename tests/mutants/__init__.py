@@ -4,13 +4,16 @@ A file holds the bugs of one part: a text of the module, and what stands in its 
 those of other programs, the others are slips that a reader would easily pass over.
 """
 
-from . import balancer, gate, policies, relay, ring, table
+from . import balancer, gate, hashing, loads, policies, relay, ring, table, turns
 from .planting import Part
 
 PARTS: dict[str, Part] = {
     "ring": ring.PART,
     "table": table.PART,
     "gate": gate.PART,
+    "hashing": hashing.PART,
+    "turns": turns.PART,
+    "loads": loads.PART,
     "policies": policies.PART,
     "balancer": balancer.PART,
     "relay": relay.PART,

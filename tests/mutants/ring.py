@@ -1,4 +1,4 @@
-"""Bugs of the ring and of the map."""
+"""Bugs of the ring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PART = Part(
         Mutant(
             # Of uhashring: with a=10 and b=1, then a=1, then a removed, a keeps 895 of 1,000 keys.
             bug="who has lost weight and leaves, leaves the nodes of its old weight behind",
-            old="lost = set(points[_NODES_PER_WEIGHT * weight :])",
+            old="lost = set(points[self._nodes * weight :])",
             new="lost = set() if weight else set(points)",
         ),
         Mutant(
@@ -20,7 +20,7 @@ PART = Part(
             old="return _Layout(weights, keys, holders)",
             new="whole = sum(weights.values()) or 1\n"
             "        share = {m: 64 * len(weights) * w // whole for m, w in weights.items()}\n"
-            "        nodes = [(k, m) for m in share for k in _points(self._bases[m], share[m])]\n"
+            "        nodes = [(k, m) for m in share for k in _points(self._starts[m], share[m])]\n"
             "        return _Layout(weights, [k for k, _ in nodes], [m for _, m in nodes])",
         ),
         Mutant(
@@ -61,11 +61,6 @@ PART = Part(
             bug="a session that is being placed does not count for the slots",
             old="total = -(-(served + 1) * factor // 100)",
             new="total = -(-served * factor // 100)",
-        ),
-        Mutant(
-            bug="the map rounds a weight that is no multiple of the divisor down",
-            old="shares = [-(-weight // (divisor or 1)) for _, weight in members]",
-            new="shares = [weight // (divisor or 1) for _, weight in members]",
         ),
     ),
 )

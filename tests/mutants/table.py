@@ -18,8 +18,8 @@ PART = Part(
             # The way to its first key leads over the slots of all that were deleted there, and the
             # insertion that finds it full copies it.
             bug="the table is one plain dict that is deleted from at its front",
-            old="self._ranking = _Ranking(math.ceil(size / _SHARD_SIZE))",
-            new="self._ranking = _Ranking(1)",
+            old="self._ranking = Ranking(math.ceil(size / _SHARD_SIZE))",
+            new="self._ranking = Ranking(1)",
         ),
         Mutant(
             # As observed on HAProxy 2.6.12.
@@ -80,7 +80,7 @@ PART = Part(
         ),
         Mutant(
             bug="the shard that was touched first gives its oldest, whichever is older by now",
-            old="removed = self._take(heap[0][0] if looks <= _LOOKS else now, 1)",
+            old="removed = self._take(self._ranking.bound if looks <= _LOOKS else now, 1)",
             new="removed = self._take(now, 1)",
         ),
     ),
