@@ -23,9 +23,12 @@ from dsbalance.version import VERSION
 
 if TYPE_CHECKING:
     from dsbalance.errors import ConfigError, ConnectError, DsbalanceError, NoServerError, Problem
+    from dsbalance.explanation import Step
+    from dsbalance.foresight import Moment, Plan, plan
     from dsbalance.gate import Gate
     from dsbalance.hashring import HashRing
     from dsbalance.health import CheckResult, HealthChecker
+    from dsbalance.inquiry import Account, explain
     from dsbalance.model import (
         Backend,
         Balance,
@@ -50,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VERSION",
+    "Account",
     "AdminState",
     "Backend",
     "BackendSnapshot",
@@ -72,7 +76,9 @@ __all__ = [
     "HashType",
     "HealthChecker",
     "Keepalive",
+    "Moment",
     "NoServerError",
+    "Plan",
     "Policy",
     "Problem",
     "Proxy",
@@ -80,11 +86,14 @@ __all__ = [
     "Server",
     "ServerSnapshot",
     "Snapshot",
+    "Step",
     "StickAction",
     "StickRule",
     "StickTable",
     "Table",
     "TableType",
+    "explain",
+    "plan",
 ]
 
 __version__ = VERSION
@@ -92,9 +101,12 @@ __version__ = VERSION
 # Module -> what it gives. The imports above say the same to whoever only reads them.
 _HOMES = {
     "errors": ("ConfigError", "ConnectError", "DsbalanceError", "NoServerError", "Problem"),
+    "explanation": ("Step",),
+    "foresight": ("Moment", "Plan", "plan"),
     "gate": ("Gate",),
     "hashring": ("HashRing",),
     "health": ("CheckResult", "HealthChecker"),
+    "inquiry": ("Account", "explain"),
     "model": (
         *("Backend", "Balance", "Bind", "Check", "Config", "Frontend", "HashKind", "HashType"),
         *("Keepalive", "Server", "StickAction", "StickRule", "Table", "TableType"),

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import logging
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dsbalance.errors import ConfigError, ConnectError, Problem
 from dsbalance.haproxy.config import Reading, read
@@ -29,6 +32,9 @@ from dsbalance.options import parse
 from dsbalance.proxy import Proxy
 from dsbalance.quick import quick
 from dsbalance.suite import suite
+
+if TYPE_CHECKING:
+    from dsbalance.plan_text import Style
 
 EXIT_OK = 0
 EXIT_WRONG = 1
@@ -139,6 +145,47 @@ def _suite(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _plan(args: argparse.Namespace) -> int:
+    """Show who goes where, and who would move."""
+    # What only these two commands need is loaded by them alone.
+    from dsbalance.client_list import ClientList, is_client_word  # noqa: PLC0415
+    from dsbalance.foresight import plan  # noqa: PLC0415
+    from dsbalance.plan_text import as_csv, as_json, painted, picture  # noqa: PLC0415
+
+    reading = _reading_to_look_at(args)
+    clients = ClientList()
+    for word in args.clients:
+        if is_client_word(word):
+            clients.add(word)
+        else:
+            _, text = _text(Path(word))
+            clients.add_lines(text, word)
+    with _naming_lines(reading):
+        found = plan(reading.config, clients, **_scenario(args))
+    if args.csv:
+        print(as_csv(found), end="")
+    elif args.json:
+        print(as_json(found))
+    else:
+        _show(picture(found, _style()), painted)
+    return EXIT_OK
+
+
+def _explain(args: argparse.Namespace) -> int:
+    """Tell why a client goes where it goes."""
+    from dsbalance.inquiry import account_facts, account_lines, explain  # noqa: PLC0415
+
+    reading = _reading_to_look_at(args)
+    with _naming_lines(reading):
+        accounts = explain(reading.config, args.client, **_scenario(args))
+    if args.json:
+        print(json.dumps([account_facts(account) for account in accounts], indent=2))
+        return EXIT_OK
+    for number, account in enumerate(accounts):
+        _show([*[""] * (number > 0), *account_lines(account, _style().width)])
+    return EXIT_OK
+
+
 def _demo(args: argparse.Namespace) -> int:
     """Show a failover."""
     # It needs TLS, child processes and a screen, which no other command does.
@@ -151,6 +198,8 @@ _ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     None: _files,
     "run": _run,
     "suite": _suite,
+    "plan": _plan,
+    "explain": _explain,
     "demo": _demo,
 }
 
@@ -181,6 +230,60 @@ def _quick_config(args: argparse.Namespace) -> Config:
         is_checked=not args.no_check,
         maxconn=args.maxconn,
     )
+
+
+def _reading_to_look_at(args: argparse.Namespace) -> Reading:
+    """Return what the files say, or the suite's preset."""
+    suite_words = [word for word in _SUITE_OPTIONS if getattr(args, word) is not None]
+    if args.files and suite_words:
+        args.parser.error(f"-f does not go with --{suite_words[0].replace('_', '-')}")
+    if args.files:
+        return _read(args.files)
+    if not suite_words:
+        args.parser.error("give -f, or --paragon or --phoenix")
+    return Reading(config=_suite_config(args))
+
+
+def _scenario(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what is looked at and changed, as ``plan`` and ``explain`` take it.
+
+    Raises:
+        ConfigError: A server is added twice, or given two weights.
+    """
+    words: dict[str, Any] = {"backend": args.backend, "lose": args.lose or ()}
+    for word, key, pairs in (("add", "add", args.add), ("weight", "weights", args.weight)):
+        words[key] = dict(pairs or ())
+        if len(words[key]) < len(pairs or ()):
+            raise ConfigError(f"--{word}: a server is named twice")
+    return words
+
+
+# -- for people
+
+
+def _style() -> Style:
+    """Return how wide the terminal is, and whether it shows blocks."""
+    from dsbalance.plan_text import BAR_CHARACTERS, Style  # noqa: PLC0415
+
+    try:
+        BAR_CHARACTERS.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        is_ascii = True
+    else:
+        is_ascii = False
+    # One column less: a line that fills the last one makes some terminals begin another.
+    return Style(width=shutil.get_terminal_size().columns - 1, is_ascii=is_ascii)
+
+
+def _show(lines: Iterable[str], paint: Callable[[str], str] | None = None) -> None:
+    """Print lines, in colours if the terminal has them and nobody objects."""
+    environ = os.environ
+    # A console of Windows has to be told first; its newer terminal says who it is.
+    has_sequences = sys.platform != "win32" or "WT_SESSION" in environ
+    is_plain = environ.get("NO_COLOR") or environ.get("TERM") == "dumb" or not has_sequences
+    if paint is None or is_plain or not sys.stdout.isatty():
+        paint = str
+    print("\n".join(map(paint, lines)))
 
 
 # -- files

@@ -24,9 +24,13 @@ examples:
       print the file for three Dispatcher Paragon servers
   python -m dsbalance run --listen :9100 --server 10.0.0.11:9100 --server 10.0.0.12:9100
       balance anything else that speaks TCP
+  python -m dsbalance plan -f suite.cfg --clients 10.1.0.0/24 --lose primary-2
+      see who goes where, and who would move
+  python -m dsbalance explain 10.1.0.7 -f suite.cfg
+      see why a client goes where it goes
 """
 
-COMMANDS = ("run", "suite", "demo")
+COMMANDS = ("run", "suite", "plan", "explain", "demo")
 # The work of argparse grows with the square of their number: a thousand take some 40 ms.
 MAX_WORDS = 1000
 _LOUDNESS = ("is_verbose", "is_quiet")
@@ -70,6 +74,8 @@ def _make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     _add_run(commands)
     _add_suite(commands)
+    _add_plan(commands)
+    _add_explain(commands)
     _add_demo(commands)
     return parser
 
@@ -206,6 +212,77 @@ def _add_suite(commands: argparse._SubParsersAction[_Parser]) -> None:
     _add_suite_options(parser)
 
 
+def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "plan",
+        help="see who goes where, and who would move",
+        description="Show which server each client gets, now and after a change. Nothing is run.",
+        epilog=_PLAN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(parser=parser)
+    parser.add_argument(
+        "--clients",
+        metavar="WHO",
+        type=_words,
+        action="extend",
+        required=True,
+        help="addresses, networks, ranges A-B and names of files that have one a line, as a,b,c",
+    )
+    _add_scenario(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="the sums, for programs")
+    form.add_argument("--csv", action="store_true", help="a line for each client and backend")
+
+
+_PLAN_EPILOG = """\
+  now      every client comes once, in order, and its session stays open
+  after    the change is made, and every client connects again
+  settled  the stick entries have expired: everything begins anew, changed
+
+example:
+  python -m dsbalance plan -f suite.cfg --clients 10.1.0.0/24,printers.txt \\
+      --add paragon/primary-4=10.0.0.14 --weight primary-1=2
+"""
+
+
+def _add_explain(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="see why a client goes where it goes",
+        description="Tell each step of the decision about one client. Nothing is run.",
+    )
+    parser.set_defaults(parser=parser)
+    parser.add_argument("client", metavar="CLIENT", help="its address")
+    _add_scenario(parser)
+    parser.add_argument("--json", action="store_true", help="the steps, for programs")
+
+
+def _add_scenario(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is looked at, and what is changed."""
+    parser.add_argument(
+        "-f",
+        dest="files",
+        metavar="FILE",
+        action="append",
+        help="haproxy.cfg to look at; a directory stands for its *.cfg; may be repeated",
+    )
+    parser.add_argument("--backend", metavar="NAME", help="look at this one alone")
+    change = parser.add_argument_group(
+        "what is changed", "NAME is SERVER or BACKEND/SERVER; each may be repeated"
+    )
+    change.add_argument(
+        "--lose", metavar="NAME", type=_words, action="extend", help="a server is lost"
+    )
+    change.add_argument(
+        "--add", metavar="NAME=ADDR", type=_pair, action="append", help="a server is added"
+    )
+    change.add_argument(
+        "--weight", metavar="NAME=N", type=_weight, action="append", help="its weight is N"
+    )
+    _add_suite_options(parser.add_argument_group("Dispatcher Suite, instead of -f"))
+
+
 def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser(
         "demo",
@@ -229,3 +306,18 @@ def _ports(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(
             f"ports are numbers such as 515,9100, not {text}"
         ) from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Split ``NAME=VALUE``."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"expects NAME=VALUE, not {text}")
+    return name, value
+
+
+def _weight(text: str) -> tuple[str, int]:
+    name, value = _pair(text)
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise argparse.ArgumentTypeError(f"a weight is a number of 0 to 256, not {value}")
+    return name, int(value)

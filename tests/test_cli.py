@@ -62,7 +62,7 @@ def test_it_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"dsbalance {VERSION}\n"
 
 
-@pytest.mark.parametrize("command", ["run", "suite", "demo"])
+@pytest.mark.parametrize("command", ["run", "suite", "plan", "explain", "demo"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])
