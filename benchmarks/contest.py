@@ -11,14 +11,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import resource
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module, metadata
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
 import rig
 
@@ -50,38 +47,9 @@ R = TypeVar("R", bound=Rival)
 Module = TypeVar("Module", bound=Importable)
 
 
-class Meter:
-    """What this process spends while the ``with`` lasts."""
-
-    def __enter__(self) -> Self:
-        self._usage = resource.getrusage(resource.RUSAGE_SELF)
-        self._began = time.perf_counter()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._seconds = time.perf_counter() - self._began
-        usage = resource.getrusage(resource.RUSAGE_SELF)
-        self._user = usage.ru_utime - self._usage.ru_utime
-        self._system = usage.ru_stime - self._usage.ru_stime
-
-    def figures(self, units: float) -> dict[str, float]:
-        """Return the rate, and the microseconds of CPU that each of so many units took."""
-        return per_unit(units, self._seconds, self._user, self._system)
-
-
 def per_unit(units: float, seconds: float, user: float, system: float) -> dict[str, float]:
     """Return what so many units took in all as a rate, and as microseconds of CPU for each."""
-    return {
-        "rate": units / seconds,
-        "user_us": 1e6 * user / units,
-        "system_us": 1e6 * system / units,
-        "cpu_us": 1e6 * (user + system) / units,
-    }
+    return rig.Sample(units, seconds, user, system).metrics
 
 
 class Contest:

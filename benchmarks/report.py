@@ -34,6 +34,7 @@ ORDER = (
     "ring",
     "table",
     "route",
+    "plan",
     "parsing",
     "startup",
 )

@@ -46,7 +46,8 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
-from contest import Bars, Contest, Figures, Meter, options, sort_out
+from contest import Bars, Contest, Figures, options, sort_out
+from rig import Meter
 
 from dsbalance import HashRing
 from dsbalance.hashring import avalanche, source_hash
@@ -229,7 +230,7 @@ def look_up(ring: Ring, servers: int, kinds: dict[str, list[Any]]) -> Figures:
     with Meter() as meter:
         for key in keys:
             lookup(key)
-    return meter.figures(len(keys))
+    return meter.sample(len(keys)).metrics
 
 
 def build(ring: Ring, servers: int) -> Figures:
@@ -238,7 +239,7 @@ def build(ring: Ring, servers: int) -> Figures:
     with Meter() as meter:
         for _ in range(times):
             ring.make(weights)
-    return meter.figures(times)
+    return meter.sample(times).metrics
 
 
 def compare_speed(rings: list[Ring], absent: dict[str, str], args: Namespace) -> None:

@@ -45,8 +45,8 @@ from itertools import cycle, islice
 from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
-from contest import Bars, Contest, Figures, Meter, options, sort_out
-from rig import memory
+from contest import Bars, Contest, Figures, options, sort_out
+from rig import Meter, memory
 
 from dsbalance import StickTable
 
@@ -314,7 +314,7 @@ def figures_here(rival: Rival, size: int) -> dict[str, float]:
     if any(map(table.touch, untouched)):
         raise ValueError("not everybody has expired")
     longest = grow.figures("grow") | full.figures("full") | expired.figures("expired")
-    return {**meter.figures(len(keys)), "bytes": grown / size, **longest}
+    return {**meter.sample(len(keys)).metrics, "bytes": grown / size, **longest}
 
 
 def measure(rival: Rival, size: int) -> Figures:
