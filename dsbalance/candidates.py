@@ -251,6 +251,7 @@ class Policy(Protocol):
 
     Must not block. Returns None if, and only if, nothing offered is acceptable: the session then
     waits in the backend's queue. A server that is full may be chosen, and the session waits for it.
+    Not called for the one backup that serves without ``option allbackups``.
     """
 
     def choose(self, client: Client, servers: Candidates, avoid: Server | None) -> Server | None:
