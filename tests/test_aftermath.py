@@ -126,6 +126,15 @@ def test_sessions_of_backups_end_when_a_server_is_up_that_wants_it(
     assert not change.is_down
 
 
+def test_nobody_ends_for_a_backup_that_comes_up() -> None:
+    pool = [server(n, backup=True, shutdown_backups_on_up=True) for n in "bc"]
+    balancer = make([server("a", disabled=True), *pool])
+    balancer.check_failed("c", 0.0)
+    connect(balancer)
+    (change,) = balancer.check_passed("c", 1.0)
+    assert change.shutdown == ()
+
+
 def test_nobody_ends_for_a_server_that_takes_nobody() -> None:
     active = server("a", shutdown_backups_on_up=True, weight=0)
     balancer = make([active, server("b", backup=True, shutdown_backups_on_up=True)])

@@ -8,7 +8,7 @@ import pytest
 
 from dsbalance.balancer import AdminState, Failure, Stage
 from dsbalance.errors import NoServerError
-from dsbalance.model import Balance, HashKind, HashType, StickRule
+from dsbalance.model import Balance, HashKind, HashType, Observe, OnError, StickRule
 from dsbalance.policy import Reason
 from routing import attempts, connect, make, name_of, place, server, where
 
@@ -203,3 +203,18 @@ def test_who_leaves_in_the_pause_leaves_nothing_behind() -> None:
     assert balancer.release(mover, 0.5) == []
     assert balancer.counters.current == 0
     assert not place(balancer).is_queued
+
+
+def test_a_session_that_is_connected_ends_the_count_of_failed_attempts() -> None:
+    balancer = make([server("a", observe=Observe(error_limit=2, on_error=OnError.MARK_DOWN))])
+    for _ in range(3):
+        placement = place(balancer)
+        balancer.failed(placement, REFUSED, 0.0)
+        balancer.connected(placement, 0.0)
+        balancer.release(placement, 0.0)
+    assert balancer.take_alarm(0.0) is None
+    balancer.failed(place(balancer), REFUSED, 0.0)
+    balancer.failed(place(balancer), REFUSED, 0.0)
+    alarm = balancer.take_alarm(0.0)
+    assert alarm is not None
+    assert [change.new for change in alarm.changes] == ["DOWN"]

@@ -128,7 +128,8 @@ def modelled(case: dict[str, Any]) -> Modelled:
         for s in case["servers"]
     ]
     if "balance" in case:
-        return Modelled(servers, make=MODELS[case["balance"]])
+        allbackups = case.get("allbackups", False)
+        return Modelled(servers, make=MODELS[case["balance"]], allbackups=allbackups)
     kind, _, function = case["hash_type"].partition(" ")
     # A hash function that is named comes without the avalanche.
     makers: dict[str, Callable[[], models.Policy]] = {
@@ -163,3 +164,23 @@ def test_each_source_goes_where_haproxy_sent_it(
     for name in case["down"]:
         balancer.order(Step([], "disable", name))
     assert {source: balancer.visit(source) for source in case["picks"]} == case["picks"]
+
+
+def test_turns_change_while_nobody_needs_the_backups() -> None:
+    names = [("a", False), ("b", True), ("c", True), ("d", True)]
+    case = {
+        "balance": "roundrobin",
+        "allbackups": True,
+        "servers": [{"name": name, "weight": 1, "backup": backup} for name, backup in names],
+    }
+    orders = "disable a, enable a, disable c, enable c, disable a"
+    balancer, model = ours(case), modelled(case)
+    for order in orders.split(", "):
+        verb, name = order.split()
+        step = Step([], verb, name)
+        balancer.order(step)
+        model.order(step)
+        expected = [model.visit("10.0.0.1") for _ in range(4)]
+        assert [balancer.visit("10.0.0.1") for _ in range(4)] == expected
+    # As HAProxy 2.6.12 answers too: who came back does not stand where it stood.
+    assert expected == ["d", "b", "c", "d"]

@@ -175,3 +175,64 @@ def test_a_redispatch_that_finds_a_queue_full_ends_the_session_and_frees_its_pla
     # Whoever waited has the place, and is told of it now.
     assert balancer.release(mover, 0.0) == [waiter]
     assert where(waiter) == "a"
+
+
+# --- nobody, or the same one ---------------------------------------------------------------------
+
+
+def test_who_finds_nobody_is_refused_and_counted_at_the_backend() -> None:
+    balancer = make("a")
+    balancer.set_admin("a", AdminState.DRAIN, 0.0)
+    with pytest.raises(NoServerError, match="x: no server is usable: 1 DRAIN") as refusal:
+        balancer.route(client(), 0.0)
+    assert not refusal.value.is_full
+    assert balancer.counters.connect_errors == 1
+
+
+def test_a_redispatch_that_comes_back_to_the_same_server_is_a_retry() -> None:
+    balancer = make("ab", policy=Stubborn(), redispatch=1)
+    mover = place(balancer)
+    retry = balancer.failed(mover, Failure.REFUSED, 0.0)
+    balancer._check()
+    assert retry is not None
+    assert (retry.delay, where(mover), mover.reason) == (0.0, "a", Reason.POLICY)
+    a, _ = balancer.snapshot(0.0).servers
+    assert (a.retries, a.redispatches, a.chosen, a.total) == (1, 0, 1, 2)
+
+
+def test_a_redispatch_for_which_nobody_is_left_is_refused_after_its_pause() -> None:
+    balancer = make([server("a", maxconn=1)], redispatch=1)
+    mover, waiter = place(balancer), place(balancer)
+    balancer.check_failed("a", 0.0)
+    retry = balancer.failed(mover, Failure.REFUSED, 0.0)
+    assert retry is not None
+    assert (retry.delay, retry.admitted) == (1.0, ())
+    with pytest.raises(NoServerError):
+        balancer.reroute(mover, 1.0)
+    assert balancer.release(mover, 1.0) == []
+    balancer._check()
+    assert waiter.is_queued
+    # HAProxy counts it at the server that was left, though there was nowhere to go.
+    assert balancer.snapshot(1.0).redispatches == 1
+
+
+def test_who_goes_elsewhere_after_the_pause_counts_as_redispatched() -> None:
+    balancer = make([server("a"), server("b", backup=True)], redispatch=1)
+    mover = place(balancer)
+    assert balancer.failed(mover, Failure.REFUSED, 0.0) is not None
+    balancer.check_failed("a", 0.5)
+    balancer.reroute(mover, 1.0)
+    assert (where(mover), mover.reason) == ("b", Reason.REDISPATCH)
+    counted = [(s.retries, s.redispatches, s.chosen) for s in balancer.snapshot(1.0).servers]
+    assert counted == [(0, 1, 1), (0, 0, 1)]
+
+
+def test_who_lost_its_turn_is_decided_anew_and_avoids_nobody() -> None:
+    balancer = make([server("a", maxconn=1), server("b", disabled=True)], **CONSISTENT)
+    holder, waiter = place(balancer), place(balancer)
+    (change,) = balancer.check_failed("a", 0.0)
+    assert change.requeued == (waiter,)
+    balancer.check_passed("a", 1.0)
+    balancer.reroute(waiter, 1.0)
+    assert (where(holder, waiter), waiter.reason) == ("aA", Reason.HASH)
+    assert balancer.snapshot(1.0).redispatches == 1, "when it lost its turn, and not again"

@@ -96,6 +96,22 @@ def test_a_server_that_comes_back_stands_behind_those_who_share_its_places(names
     assert owners == ["a", "b", "b"]
 
 
+def test_a_server_whose_weight_is_above_all_before_stands_behind_those_who_share_its_places() -> (
+    None
+):
+    # Observed on HAProxy 2.6.12.
+    ids = {"a": 1, "b": 1 + 2**20, "c": 2}
+    policy = SourceConsistent(is_mixed=False)
+    shared = client(str(IPv4Address(models.mixed(4096))))
+
+    def owner(weight: int) -> str | None:
+        pool = [server("a", weight=weight), server("b"), server("c")]
+        return name_of(policy.choose(shared, Candidates(pool, ids=ids), None))
+
+    assert [owner(3), owner(1), owner(3)] == ["a", "a", "a"]
+    assert [owner(4), owner(1)] == ["b", "b"]
+
+
 def test_a_redispatch_over_the_ring_goes_to_another_server_and_back() -> None:
     offered = Candidates([server("a"), server("b"), server("c")])
     policy = SourceConsistent()

@@ -287,3 +287,14 @@ def test_what_the_entries_of_a_client_say_can_be_seen_without_a_touch() -> None:
     assert seen(desk, now=59.0) == "a:a:0 z:-:0"
     assert seen(desk, now=60.0) == ""
     assert seen(desk, client("2001:db8::1")) == "", "the tables have no place for it"
+
+
+def test_who_looks_up_an_entry_is_told_what_would_be_done_with_it_and_changes_nothing() -> None:
+    for is_lasting in (False, True):
+        kept = table()
+        desk = Desk({"x": kept}, server("a"), persist=is_lasting)
+        desk.visit("a")
+        desk.ask("a", AdminState.MAINT)
+        (found,) = desk.memory.look_up(CLIENT, 1.0)
+        assert found == ("a", desk.states["a"], is_lasting)
+        assert list(desk.memory.look_up(client("2001:db8::1"), 1.0)) == []

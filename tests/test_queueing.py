@@ -156,3 +156,16 @@ def test_a_server_stands_behind_its_equals_after_each_change_of_its_load(yard: Y
     assert taken > yard.a.moved
     yard.leave(holder)
     assert yard.b.moved > taken
+
+
+def test_a_place_that_is_handed_on_in_a_servers_own_queue_leaves_its_rank_as_it_is(
+    yard: Yard,
+) -> None:
+    # Observed on HAProxy 2.6.12: somebody has left, somebody no longer waits; the sum is the same.
+    holder, own = yard.at(yard.a), yard.at(yard.a)
+    rank = yard.a.moved
+    assert yard.leave(holder) == (own,)
+    assert yard.a.moved == rank
+    shared = yard.anywhere()
+    assert yard.leave(own) == (shared,)
+    assert yard.a.moved > rank

@@ -278,6 +278,14 @@ def test_a_failed_attempt_may_do_no_more_than_hasten_a_check() -> None:
     assert roster.attempt_failed(roster.states["a"], 1.0) == (True, None)
 
 
+def test_after_so_many_failed_attempts_the_count_begins_anew() -> None:
+    roster = make(server("a", observe=Observe(error_limit=2, on_error=OnError.FASTINTER)))
+    alarms = [roster.attempt_failed(roster.states["a"], 1.0)[0] for _ in range(5)]
+    assert alarms == [False, True, False, True, False]
+    roster.check_passed("a", 2.0, "fine")
+    assert roster.attempt_failed(roster.states["a"], 3.0) == (False, None)
+
+
 def test_those_who_start_slowly_grow_each_second() -> None:
     roster = make(server("a", weight=10, slowstart=4.0), server("b"))
     a = roster.states["a"]

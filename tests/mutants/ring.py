@@ -6,7 +6,11 @@ from .planting import Mutant, Part
 
 PART = Part(
     file="dsbalance/hashring.py",
-    tests=("tests/test_hashring.py", "tests/test_hashring_threads.py"),
+    tests=(
+        "tests/test_hashring.py",
+        "tests/test_hashring_members.py",
+        "tests/test_hashring_threads.py",
+    ),
     mutants=(
         Mutant(
             # Of uhashring: with a=10 and b=1, then a=1, then a removed, a keeps 895 of 1,000 keys.
