@@ -40,6 +40,8 @@ STEP_SECONDS = 480.0
 AT_ONCE = (os.cpu_count() or 1) + 1
 _BIN, _EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 _SAY_VERSION = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
+# The tests that are of no module: they play with programs.
+_PLAYS = ("tests/acceptance", "tests/differential", "tests/faults")
 # What a user has set for other programs would be tested along with the project.
 _LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 # Set by Ctrl-C: no further step is to start.
@@ -116,9 +118,12 @@ def check_text(python: Path) -> Iterator[Step]:
 
 def check_tests_here(python: Path) -> Iterator[Step]:
     """Run the tests, and see whether each module of the core is covered by its own ones."""
-    credit = ("-p", "tools.own_coverage")
-    yield run(f"tests {_version()}", python, "-m", "coverage", "run", "-m", "pytest", *credit)
+    # Only a module's own tests count, and whole programs are slow to be watched.
+    others = [f"--ignore={folder}" for folder in _PLAYS]
+    watched = ("-m", "coverage", "run", "-m", "pytest", "-p", "tools.own_coverage")
+    yield run(f"tests {_version()}, modules", python, *watched, *others)
     yield run("coverage of the core", python, ROOT / "tools" / "own_coverage.py")
+    yield run(f"tests {_version()}, plays", python, "-m", "pytest", *_PLAYS)
 
 
 def check_mutants(python: Path) -> Iterator[Step]:

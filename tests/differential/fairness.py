@@ -5,10 +5,12 @@
                                                        return, or because those before it are lost
     somebody waits                                     leaving of his; with ``minconn``: change of
                                                        a server, which would find a limit grown
+    a server tracks another one                        weight of its own beside that one's 0
     a table takes no more                              client that it knows comes again
+    it would take no more after those who wait         client comes
     several wait, and a server refuses and stays up    place becomes free
 
-The first three are differences on purpose; docs/differences.md has the reasons. In the last one
+The first five are differences on purpose; docs/differences.md has the reasons. In the last one
 all of those who wait would soon be failing at the same time, and what becomes of them is a matter
 of milliseconds: HAProxy is not even like itself there.
 """
@@ -17,10 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .events import Admin, Come, Event, Go, Health, Kill, Operation, Revive
+from .events import Admin, Come, Event, Go, Health, Kill, Operation, Revive, Weight
 from .play import Play
 from .side import Fact
 from .street import WAITING
+
+# A server of the second one tracks the server of its name in the first one.
+_PAIR = ("alpha", "beta")
 
 
 def is_fair(play: Play, event: Event) -> bool:
@@ -33,6 +38,8 @@ def is_fair(play: Play, event: Event) -> bool:
         return False
     if isinstance(event, Go):
         return play.fates.get(event.client, WAITING) != WAITING
+    if isinstance(event, Weight) and _is_torn(play, event):
+        return False
     if "minconn" in play.setup.kind and play.crowds[0].waiting:
         return False
     crowded = [proxy for proxy in _proxies(play, event) if proxy["qcur"]]
@@ -40,9 +47,23 @@ def is_fair(play: Play, event: Event) -> bool:
 
 
 def _is_stale(play: Play, source: str) -> bool:
-    """Whether a table is full that has an entry of this client."""
+    """Whether a table is full that has an entry of this client, or is full for HAProxy alone."""
     entries = {name for table in play.views[0].tables.values() for name in table}
-    return source in entries and len(entries) == play.setup.bound
+    bound = play.setup.bound
+    if bound is None or len(entries) == bound:
+        return source in entries and bound is not None
+    return len(entries) + play.crowds[0].waiting >= bound
+
+
+def _is_torn(play: Play, event: Weight) -> bool:
+    """Whether a server has a weight after an event, and the one that it tracks has none."""
+    if "tracked" not in play.setup.kind:
+        return False
+    name = event.server.partition("/")[2]
+    servers = {f"{proxy}/{name}": play.views[0].servers[f"{proxy}/{name}"] for proxy in _PAIR}
+    weights = {member: int(facts["uweight"]) for member, facts in servers.items()}
+    leader, follower = (weights | {event.server: event.weight}).values()
+    return not leader and bool(follower)
 
 
 def _is_risky(play: Play) -> bool:
