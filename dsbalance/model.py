@@ -142,7 +142,8 @@ class Server:
             part of one as one. None: it takes its full share at once.
         minconn: Sessions at a time while the backend has few; the limit grows to ``maxconn``, which
             it needs, until the backend has ``fullconn``. None: the limit is always ``maxconn``.
-        maxqueue: Sessions that may wait in its queue before others go elsewhere; None: no limit.
+        maxqueue: Sessions that may wait in its queue. Whom a hash sends there beyond that is
+            refused, whom an entry sends goes elsewhere if ``redispatch`` is on. None: no limit.
         observe: How traffic counts for its health, besides the check that it needs; None: not.
         shutdown_backups_on_up: Whether the sessions on the backend's backups end when it comes up
             (``on-marked-up shutdown-backup-sessions``).

@@ -35,7 +35,7 @@ class Service:
         timeout_queue: Of waiting for a place, seconds; None: for ever.
         keepalive: Towards the servers.
         on_left: Called when a session has ended.
-        on_failed: Called after an attempt to connect has failed and been decided.
+        on_failed: Called in the turn in which an attempt to connect failed, once it is decided.
     """
 
     __slots__ = (

@@ -16,6 +16,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable
+from functools import partial
 from socket import IPPROTO_TCP, SO_ERROR, SOL_SOCKET, TCP_NODELAY
 from typing import Any
 
@@ -253,7 +254,9 @@ class Session:
         assert placement is not None
         service = self.service
         retry = service.balancer.failed(placement, cause, service.loop.now)
-        service.on_failed(service.balancer)
+        # At the end of this turn: what follows may end sessions at the server, and this one is only
+        # now about to leave it.
+        service.loop.soon(partial(service.on_failed, service.balancer))
         if retry is None:
             self.close(_GAVE_UP[cause])
             return False

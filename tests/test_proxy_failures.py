@@ -86,6 +86,23 @@ def test_a_check_follows_soon_after_failed_clients(
         assert state(proxy, "dead").downs == 1
 
 
+def test_who_takes_its_own_server_down_is_given_up_once(refusing: Server) -> None:
+    observed = replace(
+        refusing,
+        check=replace(BLIND, ports=(9,)),
+        observe=Observe(error_limit=1, on_error=OnError.MARK_DOWN),
+        # The session that fails is one of those that end with the server.
+        shutdown_on_down=True,
+    )
+    with Proxy(one_backend(observed, retries=0)) as proxy:
+        proxy.set_health("back/dead", "up")
+        with connect(front(proxy)) as client:
+            client.hear_end()
+        until(lambda: state(proxy, "dead").downs == 1)
+        dead = state(proxy, "dead")
+        assert (dead.connect_errors, dead.total, dead.current) == (1, 1, 0)
+
+
 # -- what is asked for
 
 
