@@ -77,12 +77,23 @@ class Step(enum.Enum):
 class Ending(enum.StrEnum):
     """Why a session ended, in HAProxy's termination letters: who, and in which phase.
 
-    C, S: the client or the server ended it abnormally; c, s: its timeout did; R: we lacked
-    something; D: its server went down; U: it was at a backup, and its server is up again; K: an
-    operator ended it; I: an error of our own. Then the phase, Q, C, D: queue, connect, data.
+    C, S: the client or the server ended it abnormally; c, s: its timeout did; P: we refused it;
+    L: we answered it ourselves; R: we lacked something; D: its server went down; U: it was at a
+    backup, and its server is up again; K: an operator ended it; I: an error of our own. Then the
+    phase, R, Q, C, H, D: request's head, queue, connect, response's head, data.
     """
 
     NORMAL = "--"
+    LOCAL = "LR"
+    REQUEST_ABORTED = "CR"
+    REQUEST_TIMEOUT = "cR"
+    REQUEST_REFUSED = "PR"
+    CONNECT_ABORTED = "CC"
+    CLIENT_SILENT = "cH"
+    SERVER_ABORTED = "SH"
+    SERVER_SILENT = "sH"
+    RESPONSE_REFUSED = "PH"
+    BODY_REFUSED = "PD"
     CLIENT_RESET = "CD"
     SERVER_RESET = "SD"
     CLIENT_TIMEOUT = "cD"
