@@ -41,6 +41,8 @@ PLACES = {
     "as a time": ("listen a\ntimeout connect ", "\n"),
     "as a number": ("listen a\nmaxconn ", "\n"),
     "as an address": ("listen a\nbind ", "\n"),
+    "as a network": ("listen a\nacl a src ", "\n"),
+    "in a field": ("listen a\nmode http\nhttp-request set-header a ", "\n"),
 }
 # What stands first, and what is repeated behind it.
 REPEATED = {
@@ -66,6 +68,18 @@ REPEATED = {
     "what has no effect": ("global\n", "daemon\n"),
     "unknown words": ("listen a\n", "x\n"),
     "nearly known words": ("listen a\n", "option http-restrict-req-hdr-namez\n"),
+    "lines of one acl": ("listen a\n", "acl a src ::1\n"),
+    "networks of an acl": ("listen a\n", "acl a src" + " ::1" * 61 + "\n"),
+    "numbers of an acl": ("listen a\n", "acl a dst_port" + " :1" * 61 + "\n"),
+    "terms": ("listen a\n", "use_backend b if" + " TRUE" * 60 + "\n"),
+    "terms turned round": ("listen a\n", "use_backend b if" + " !!! TRUE" * 30 + "\n"),
+    "alternatives": ("listen a\n", "use_backend b if TRUE" + " or TRUE" * 30 + "\n"),
+    "tests": ("listen a\n", "use_backend b if" + " { src ::1 }" * 15 + "\n"),
+    "counters": ("listen a\nstick-table type ip size 1 store ", "conn_cur,"),
+    "samples": ("listen a\nmode http\nhttp-request set-header a ", "%[src]%%"),
+    "redirects": ("listen a\nmode http\n", "redirect scheme a\n"),
+    "pages": ("listen a\nmode http\n", "errorfile 503 a\n"),
+    "words of another mode": ("listen a\n", "option forwardfor\nstats a\n"),
     "our words": ("listen a\n", "#dsbalance: bounded-clients 101\n"),
     "our policies": ("listen a\n", "#dsbalance: policy a:b\n"),
 }
@@ -90,6 +104,30 @@ NUMBERED = {
     "servers that track one": ("listen a\nserver s h:1 check\n", "server {} h track s\n"),
     "servers that track each other": ("listen a\n", "server {0} h track {0}\n"),
     "servers that track nothing": ("listen a\n", "server {0} h track b{0}/s\n"),
+    "acls": ("listen a\n", "acl a{} src ::1\n"),
+    "acls and their use": ("listen a\n", "acl a{0} src ::1\nuse_backend a if a{0}\n"),
+    "acls that are not there": ("listen a\n", "use_backend a if a{}\n"),
+    "networks": (
+        "listen a\n",
+        "acl a src" + "".join(f" {n:x}::{{0:x}}" for n in range(30)) + "\n",
+    ),
+    "counted backends": ("listen a\nbind :1\n", "acl a nbsrv(b{}) 1\n"),
+    "routes": ("listen a\nbind :1\n", "use_backend b{}\n"),
+    "doors": (
+        "",
+        "frontend {}\nbind :1\ndefault_backend b\ntcp-request connection track-sc0 src\n",
+    ),
+    "rules of heads": (
+        "listen a\nmode http\n",
+        "http-request set-header a{} %[src]%%%[dst] if TRUE\n",
+    ),
+    "heads": (
+        "defaults\nmode http\noption forwardfor\noption originalto\nmonitor-uri /\nredirect a\n"
+        + "".join(f"option http-{word}\n" for word in ("keep-alive", "server-close"))
+        + "".join(f"timeout http-{word} 1s\n" for word in ("request", "keep-alive"))
+        + "".join(f"errorfile {status} a\n" for status in (400, 403, 408, 500, 502, 503, 504)),
+        "listen {}\nbind :1\noption httpclose\n",
+    ),
     "unset variables of many names": ('listen a\n"', "$B{}"),
     "policies": ("listen a\n", "#dsbalance: policy a{}:b\n"),
 }
@@ -131,6 +169,12 @@ def last_is_tracked(size: int) -> str:
     return numbered("", "backend {}\nserver s h track z/s\n")(size - len(leader)) + leader
 
 
+def long_acl(size: int) -> str:
+    """Return one ACL of many lines, and as many conditions that have it."""
+    half = repeated("listen a\n", "acl a src ::1\n")(size // 2)
+    return half[: half.rindex("\n") + 1] + repeated("", "use_backend b if a !a\n")(size // 2)
+
+
 def chance(size: int) -> str:
     """Return words and signs as chance has them, the same each time."""
     random_words = random.Random(size)
@@ -151,6 +195,7 @@ FAMILIES: dict[str, dict[str, Shape]] = {
     "always another": {
         **{name: numbered(*shape) for name, shape in NUMBERED.items()},
         "near names": near_names,
+        "one long acl": long_acl,
         "backends that track the last": last_is_tracked,
     },
     "chance": {"words and signs": chance},

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dsbalance.hashring import NODES_PER_WEIGHT, assign_ids
 from dsbalance.model import Server
+
+if TYPE_CHECKING:
+    from dsbalance.haproxy.proxy_protocol import Header
+    from dsbalance.tracking import Track
 
 SHARES_PER_WEIGHT = NODES_PER_WEIGHT
 """What a unit of weight counts: a server that starts slowly has parts of it."""
@@ -24,11 +28,17 @@ class Client(NamedTuple):
         address: Its source address as text, without a port.
         packed: The same as 4 or 16 bytes in network order.
         port: The port that it came to.
+        source_port: The port that it comes from; 0: not known.
+        greeting: The PROXY header that it came with, which names all of these; None: it had none.
+        track: What counts its source's connections, and this one with them; None: nothing does.
     """
 
     address: str
     packed: bytes
     port: int
+    source_port: int = 0
+    greeting: Header | None = None
+    track: Track | None = None
 
 
 class Reason(enum.StrEnum):

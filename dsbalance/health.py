@@ -2,7 +2,8 @@
 
 A check connects to its ports, one after the other, and ends each connection with a reset in place
 of the last segment of the handshake: the server's system has answered, so the port is open, but
-nothing reaches the application's ``accept``. The first port that fails ends the check.
+nothing reaches the application's ``accept``. The first port that fails ends the check. With
+``check-send-proxy`` a PROXY header is sent first: then the application sees that, and the reset.
 
     phase       event                            then
     WAITING     due                              CONNECTING to the first port
@@ -27,15 +28,17 @@ import errno
 import logging
 import random
 import socket
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
 
+from dsbalance.candidates import Client
+from dsbalance.checks import CheckResult, CheckStatus, first_delays
 from dsbalance.errors import ConfigError, Problem
 from dsbalance.gate import Gate
 from dsbalance.loop import Loop
-from dsbalance.model import Server
+from dsbalance.model import SendProxy, Server
 from dsbalance.poller import WRITABLE
 from dsbalance.resolve import Target, resolve
 from dsbalance.sockets import LOCAL, PENDING, Stream, open_stream, set_reset, words
@@ -45,54 +48,7 @@ _STALL = 2.0
 
 _log = logging.getLogger("dsbalance.health")
 
-
-class CheckStatus(enum.StrEnum):
-    """What a check came to, in the words of HAProxy's statistics."""
-
-    L4OK = "L4OK"
-    L4CON = "L4CON"
-    L4TOUT = "L4TOUT"
-    SOCKERR = "SOCKERR"
-
-
-_REASONS = {
-    CheckStatus.L4OK: "Layer4 check passed",
-    CheckStatus.L4CON: "Layer4 connection problem",
-    CheckStatus.L4TOUT: "Layer4 timeout",
-    CheckStatus.SOCKERR: "Socket error",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
-    """What one check came to.
-
-    Attributes:
-        status: Passed, failed, or neither.
-        port: The port that decided: the one that failed, or the last one.
-        detail: The system's words such as ``Connection refused``; empty when it has none.
-        elapsed: Seconds from its start to its end, all ports together.
-    """
-
-    status: CheckStatus
-    port: int
-    detail: str = ""
-    elapsed: float = 0.0
-
-    @property
-    def reason(self) -> str:
-        """HAProxy's words for the status, such as ``Layer4 timeout``."""
-        return _REASONS[self.status]
-
-    @property
-    def is_passed(self) -> bool:
-        """Whether every port accepted."""
-        return self.status is CheckStatus.L4OK
-
-    @property
-    def is_local(self) -> bool:
-        """Whether this machine could not check: that says nothing about the server."""
-        return self.status is CheckStatus.SOCKERR
+__all__ = ["CheckResult", "CheckStatus", "HealthChecker", "Watch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +75,6 @@ class Watch:
     gate: Gate | None = None
     on_result: Callable[[CheckResult], None] | None = None
     on_change: Callable[[Server, bool], None] | None = None
-
-
-def first_delays(intervals: Sequence[float]) -> list[float]:
-    """Return when the first check of each server is due, from their intervals, all in seconds.
-
-    HAProxy's rule: server k of n waits k/n of the shortest interval of all that is not below a
-    second, or of its own interval if that is longer.
-    """
-    shortest = min((i for i in intervals if i >= 1.0), default=0.0)
-    return [max(shortest, each) * k / len(intervals) for k, each in enumerate(intervals)]
 
 
 class HealthChecker:
@@ -357,7 +303,7 @@ class _Prober:
         if code:
             self._conclude(CheckStatus.L4CON, words(code))
         elif events & WRITABLE:
-            self._connected()
+            self._connected(self._sock)
 
     def on_due(self, now: float) -> None:
         """Begin a check, or end one that takes too long."""
@@ -400,7 +346,13 @@ class _Prober:
             code, status = error.errno or errno.EIO, CheckStatus.SOCKERR
         self._conclude(status, words(code))
 
-    def _connected(self) -> None:
+    def _connected(self, sock: Stream) -> None:
+        if self.watch.server.check_send_proxy:
+            try:
+                sock.send(_header(sock, self.watch.server.send_proxy))
+            except OSError as error:
+                self._conclude(CheckStatus.L4CON, words(error.errno or errno.EIO))
+                return
         if self._step + 1 == len(self._ports):
             self._conclude(CheckStatus.L4OK)
             return
@@ -495,3 +447,13 @@ def _hide(sock: Stream) -> None:
         # A system that only emulates Linux may not know it: then as elsewhere.
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, option, 0)
+
+
+def _header(sock: Stream, version: SendProxy | None) -> bytes:
+    """Return the PROXY header of a check: in version 2 LOCAL, in version 1 our own addresses."""
+    # Loaded when it is used: few servers want it.
+    from dsbalance.haproxy.proxy_protocol import introduction  # noqa: PLC0415
+
+    source, source_port = sock.getsockname()[:2]
+    host, port = sock.getpeername()[:2] if version is not SendProxy.V2 else ("", 0)
+    return introduction(version or SendProxy.V1, Client(source, b"", port, source_port), host)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dsbalance.door import BackendRule, DoorRule
 from dsbalance.errors import ConfigError
-from dsbalance.hashring import MAX_WEIGHT
+from dsbalance.http_options import HttpOptions
+from dsbalance.references import ambiguous, dangling
+from dsbalance.servers import MAX_ID, MAX_PORT, Check, Observe, Server
 from dsbalance.validation import (
-    ambiguous,
     choose,
-    dangling,
     demand,
     durations,
     identifier,
@@ -30,6 +31,7 @@ from dsbalance.words import (
     HashKind,
     InitState,
     OnError,
+    SendProxy,
     SrvKey,
     StickAction,
     TableType,
@@ -49,6 +51,7 @@ __all__ = [
     "Keepalive",
     "Observe",
     "OnError",
+    "SendProxy",
     "Server",
     "SrvKey",
     "StickAction",
@@ -57,156 +60,9 @@ __all__ = [
     "TableType",
 ]
 
-# HAProxy keeps ids in a signed 32-bit integer.
-_MAX_ID = 2**31 - 1
-_MAX_PORT = 65535
 MAX_PERCENT = 65535
 # Each draw costs a look-up; two are nearly as good as all of them (Mitzenmacher 2001).
 MAX_DRAWS = 1000
-# HAProxy 3.0 manual, `guid`.
-_MAX_GUID = 127
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
-    """How a server's health is watched: TCP connects, each ended by RST.
-
-    Attributes:
-        ports: All of them must accept; empty means the server's own port.
-        host: The address to check, where it is not the server's.
-        interval: From the end of a check to the next one, while the server is fully up (``inter``).
-        fast_interval: The same while the state is in doubt (``fastinter``); None: ``interval``.
-        down_interval: The same while the server is down (``downinter``); None: ``interval``.
-        rise: Passed checks in a row that bring a server up, at least 1.
-        fall: Failed checks in a row that bring a server down, at least 1.
-        timeout: Limit of a check once it is connected (``timeout check``); None: ``interval``
-            limits the whole check.
-    """
-
-    ports: tuple[int, ...] = ()
-    host: str | None = None
-    interval: float = 2.0
-    fast_interval: float | None = None
-    down_interval: float | None = None
-    rise: int = 2
-    fall: int = 3
-    timeout: float | None = None
-
-    def __post_init__(self) -> None:
-        demand(
-            *(whole("check port", port, 1, _MAX_PORT) for port in self.ports),
-            *durations(self, "interval", "fast_interval", "down_interval", "timeout"),
-            whole("rise", self.rise, 1),
-            whole("fall", self.fall, 1),
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observe:
-    """How traffic counts for a server's health besides its checks: HAProxy's ``observe layer4``.
-
-    Attributes:
-        error_limit: Failed connects in a row, at least 1, that have a consequence.
-        on_error: The consequence: ``fastinter`` hastens the next check, the others do so too and
-            take one step down, all steps but one, or all of them.
-    """
-
-    error_limit: int = 10
-    on_error: OnError = OnError.FAIL_CHECK
-
-    def __post_init__(self) -> None:
-        choose(self, "on_error", OnError)
-        demand(whole("error_limit", self.error_limit, 1, _MAX_ID))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
-    """One application server.
-
-    Attributes:
-        name: Its identifier, unique in the backend.
-        host: An IPv4 or IPv6 address, or a name that is resolved once, at the start.
-        port: TCP port, or None: the port that the client came to.
-        weight: Share of new clients relative to the others, 0 to 256; 0 takes no new ones.
-        backup: Whether it serves only while no other server can.
-        id: HAProxy's ``id``, which places it on the hash ring; None: by its place in the backend.
-        disabled: Whether it starts in the state *maint*.
-        check: How it is watched; None: it is taken to be up.
-        track: ``backend/server`` whose health it shares instead of being checked.
-        shutdown_on_down: Whether its sessions end when it is marked down
-            (``on-marked-down shutdown-sessions``).
-        maxconn: Sessions at a time, the others wait in its queue; None: no limit.
-        non_stick: Whether no client is stuck to it: for a backup that clients are to leave as soon
-            as their own server is back.
-        slowstart: How long its share grows once it is up again; HAProxy counts whole seconds, a
-            part of one as one. None: it takes its full share at once.
-        minconn: Sessions at a time while the backend has few; the limit grows to ``maxconn``, which
-            it needs, until the backend has ``fullconn``. None: the limit is always ``maxconn``.
-        maxqueue: Sessions that may wait in its queue. Whom a hash sends there beyond that is
-            refused, whom an entry sends goes elsewhere if ``redispatch`` is on. None: no limit.
-        observe: How traffic counts for its health, besides the check that it needs; None: not.
-        shutdown_backups_on_up: Whether the sessions on the backend's backups end when it comes up
-            (``on-marked-up shutdown-backup-sessions``).
-        init_state: How it starts, and comes out of *maint*; anything but ``up`` needs a check.
-        hash_key: What places it on the hash ring; without what is named it is the id.
-        guid: A name that no other server of the whole configuration has, up to 127 characters.
-    """
-
-    name: str
-    host: str
-    port: int | None = None
-    weight: int = 1
-    backup: bool = False
-    id: int | None = None
-    disabled: bool = False
-    check: Check | None = None
-    track: str | None = None
-    shutdown_on_down: bool = False
-    maxconn: int | None = None
-    non_stick: bool = False
-    slowstart: float | None = None
-    minconn: int | None = None
-    maxqueue: int | None = None
-    observe: Observe | None = None
-    shutdown_backups_on_up: bool = False
-    init_state: InitState = InitState.UP
-    hash_key: HashKey = HashKey.ID
-    guid: str | None = None
-
-    def __post_init__(self) -> None:
-        choose(self, "init_state", InitState)
-        choose(self, "hash_key", HashKey)
-        demand(
-            identifier(self.name),
-            None if self.host and isinstance(self.host, str) else "an address is missing",
-            whole("port", self.port, 1, _MAX_PORT, is_optional=True),
-            whole("weight", self.weight, 0, MAX_WEIGHT),
-            whole("id", self.id, 1, _MAX_ID, is_optional=True),
-            whole("maxconn", self.maxconn, 1, is_optional=True),
-            whole("maxqueue", self.maxqueue, 1, is_optional=True),
-            *durations(self, "slowstart"),
-            None if self.guid is None else identifier(self.guid, "a guid", _MAX_GUID),
-            "minconn needs a maxconn"
-            if self.minconn is not None and self.maxconn is None
-            else None,
-            "it can be checked or track another server, not both"
-            if self.check and self.track
-            else None,
-            "it has neither a port nor a check port, so it cannot be checked"
-            if self.check and self.port is None and not self.check.ports
-            else None,
-            f"track wants BACKEND/SERVER, not {self.track!r}"
-            if self.track is not None and self.track.count("/") != 1
-            else None,
-            "it is not checked, so it can neither be observed nor start but up"
-            if not self.check and (self.observe or self.init_state is not InitState.UP)
-            else None,
-            subject="server",
-            name=self.name,
-        )
-        if self.minconn is not None:
-            wrong = whole("minconn", self.minconn, 1, self.maxconn)
-            demand(wrong, subject="server", name=self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +89,7 @@ class HashType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """The stick table that a backend owns: source address -> server.
+    """A stick table: source address -> server, and how many connections the source has or makes.
 
     Attributes:
         size: Entries at the most; the oldest idle one gives way to a new one.
@@ -241,6 +97,10 @@ class Table:
         type: What it takes as a key.
         nopurge: Whether a full table refuses new entries instead of evicting old ones.
         srvkey: By what an entry finds its server in another backend or after a change.
+        stores_conn_cur: Whether it counts the connections that a tracked source has
+            (``store conn_cur``).
+        conn_rate_period: Over how long it counts those that one has made
+            (``store conn_rate(PERIOD)``); None: it does not.
     """
 
     size: int
@@ -248,11 +108,18 @@ class Table:
     type: TableType = TableType.IP
     nopurge: bool = False
     srvkey: SrvKey = SrvKey.NAME
+    stores_conn_cur: bool = False
+    conn_rate_period: float | None = None
 
     def __post_init__(self) -> None:
         choose(self, "type", TableType)
         choose(self, "srvkey", SrvKey)
-        demand(whole("size", self.size, 1), *durations(self, "expire"))
+        demand(whole("size", self.size, 1), *durations(self, "expire", "conn_rate_period"))
+
+    @property
+    def counts_connections(self) -> bool:
+        """Whether there is something in it to track a source for."""
+        return self.stores_conn_cur or self.conn_rate_period is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,6 +192,7 @@ class Backend:
         bounded_clients: Table entries in percent of the mean, 101 to 65535, from which a server is
             passed over by a client without an entry; None: off. It needs ``balance source``,
             ``hash-type consistent`` and a rule that stores.
+        http: What ``mode http`` does on the servers' side; None: bytes pass as they are.
     """
 
     name: str
@@ -348,13 +216,14 @@ class Backend:
     fullconn: int | None = None
     persist: bool = False
     bounded_clients: int | None = None
+    http: HttpOptions | None = None
 
     def __post_init__(self) -> None:
         choose(self, "balance", Balance)
         demand(
             identifier(self.name),
             whole("retries", self.retries, 0),
-            whole("redispatch", self.redispatch, -_MAX_ID - 1, _MAX_ID),
+            whole("redispatch", self.redispatch, -MAX_ID - 1, MAX_ID),
             whole("random_draws", self.random_draws, 1, MAX_DRAWS),
             whole("hash_balance_factor", self.hash_balance_factor, 0, MAX_PERCENT),
             "hash_balance_factor must be 0, which is off, or above 100"
@@ -375,6 +244,9 @@ class Backend:
             ),
             *repeated("server", [server.name for server in self.servers]),
             *repeated("id", [str(server.id) for server in self.servers if server.id]),
+            "a monitor_uri is answered by a frontend"
+            if self.http is not None and self.http.monitor_uri is not None
+            else None,
             subject="backend",
             name=self.name,
         )
@@ -397,6 +269,8 @@ class Bind:
         last_port: Last port of the range; None: there is one port.
         name: For the logs and the statistics.
         v6only: For an IPv6 address: whether IPv4 clients are kept out; None: as the system does.
+        accept_proxy: Whether every connection has to start with a PROXY header, which says where
+            it comes from.
     """
 
     host: str = ""
@@ -404,12 +278,13 @@ class Bind:
     last_port: int | None = None
     name: str = ""
     v6only: bool | None = None
+    accept_proxy: bool = False
 
     def __post_init__(self) -> None:
         last = self.last_port
         demand(
-            whole("port", self.port, 0, _MAX_PORT),
-            whole("last port", last, 0, _MAX_PORT, is_optional=True),
+            whole("port", self.port, 0, MAX_PORT),
+            whole("last port", last, 0, MAX_PORT, is_optional=True),
             subject="bind",
             name=self.host or "*",
         )
@@ -434,11 +309,16 @@ class Frontend:
     Attributes:
         name: Unique among the frontends; a backend may have the same one (``listen``).
         binds: At least one.
-        backend: The backend that serves its clients (``default_backend``).
+        backend: The backend that serves its clients (``default_backend``), but for ``routes``.
         maxconn: Sessions at a time; more wait in the kernel's backlog; None: the process's limit.
         timeout_client: Limit of silence on the client's side.
         timeout_client_fin: The same once one direction has ended; None: as before.
         keepalive: TCP keepalive towards the clients; None: off.
+        http: What ``mode http`` does on the clients' side; None: bytes pass as they are. The
+            backends that it names have to be of the same mode.
+        door: Who may come in, in the order of the file (``tcp-request connection``).
+        routes: Who goes elsewhere than to ``backend``, the first that holds (``use_backend``).
+        table: The stick table that it owns, to track its clients in.
     """
 
     name: str
@@ -448,6 +328,10 @@ class Frontend:
     timeout_client: float | None = None
     timeout_client_fin: float | None = None
     keepalive: Keepalive | None = None
+    http: HttpOptions | None = None
+    door: tuple[DoorRule, ...] = ()
+    routes: tuple[BackendRule, ...] = ()
+    table: Table | None = None
 
     def __post_init__(self) -> None:
         demand(

@@ -30,14 +30,14 @@ MAPPED = bytes(10) + b"\xff\xff"  # RFC 4291, section 2.5.5.2
 # What has no part in where a client goes, as long as every server is well.
 _BACKEND_ASIDE = frozenset(
     {
-        *("name", "servers", "stick", "table", "keepalive"),
+        *("name", "servers", "stick", "table", "keepalive", "http"),
         *(f"timeout_{part}" for part in ("connect", "server", "server_fin", "tunnel", "queue")),
     }
 )
 _SERVER_ASIDE = frozenset(
     {
         *("check", "track", "port", "guid", "observe", "slowstart", "init_state"),
-        *("shutdown_on_down", "shutdown_backups_on_up"),
+        *("shutdown_on_down", "shutdown_backups_on_up", "send_proxy", "check_send_proxy"),
     }
 )
 
@@ -129,7 +129,11 @@ def find_groups(config: Config, name: str | None = None) -> tuple[Group, ...]:
     Raises:
         ConfigError: There is no backend of that name, or none that has a server.
     """
-    binds = {frontend.backend: frontend.binds for frontend in reversed(config.frontends)}
+    binds = {
+        name: frontend.binds
+        for frontend in reversed(config.frontends)
+        for name in (frontend.backend, *(route.backend for route in frontend.routes))
+    }
     members: list[list[Backend]] = []
     for backend in config.backends:
         if not backend.servers:
@@ -333,7 +337,8 @@ def _calm(backend: Backend) -> Backend:
     except Exception as error:  # a policy of the user's own may raise anything
         message = f"its policy cannot be copied, to try it: {type(error).__name__}: {error}"
         raise ConfigError(Problem(message, subject=f"backend {backend.name}")) from error
-    return replace(backend, servers=servers, policy=policy)
+    # Heads are no part of it, and their conditions may name backends that are not there.
+    return replace(backend, servers=servers, policy=policy, http=None)
 
 
 def _home(name: str, groups: Sequence[Group]) -> Group:

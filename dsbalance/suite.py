@@ -2,13 +2,14 @@
 
     listen          ports             serves                     health
     paragon         5022, 5014-5019   TLS, passed on untouched   connects to 5022 and 5555
-    paragon-http    5012              plain HTTP, as TCP         that of paragon
+    paragon-http    5012              plain HTTP, each request   that of paragon
     paragon-print   as given          LPR and raw print streams  that of paragon
     phoenix         50809             TLS, passed on untouched   connects to 50809
-    phoenix-http    50808             plain HTTP, as TCP         that of phoenix
+    phoenix-http    50808             plain HTTP, each request   that of phoenix
 
 A server is reached on the port that the client came to. All listens of a group share one table, so
-a device has one server for all its ports.
+a device has one server for all its ports. On the HTTP ports a server is told the address of the
+device in X-Forwarded-For.
 
 Source: the vendor's white paper on failover with HAProxy (2021) for ports, names, balance and the
 half hour of affinity; the vendor's requirements of a load balancer (YSoft SafeQ 6) for the checks.
@@ -21,6 +22,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dsbalance.errors import ConfigError
+from dsbalance.http_options import AddressField, HttpConnection, HttpOptions
 from dsbalance.model import (
     Backend,
     Balance,
@@ -67,6 +69,16 @@ IDLE_TIMEOUT = 3600.0
 KEEPALIVE = Keepalive(idle=60, interval=10, count=6)
 # Of a session that has ended in one direction: as long as keepalive takes for an end that is dead.
 HALF_CLOSED_TIMEOUT = 120.0
+
+# Each request is placed anew, and its server's connection ends with the answer: the device keeps
+# its own, but not a server that is to be left.
+PLAIN_HTTP = HttpOptions(
+    connection=HttpConnection.SERVER_CLOSE,
+    forwardfor=AddressField(),
+    # A device says its request at once; between two of them it may be silent for long.
+    timeout_request=30.0,
+    timeout_keep_alive=IDLE_TIMEOUT,
+)
 
 
 def suite(
@@ -124,7 +136,8 @@ def paragon_config(
             taken.
     """
     binds = [Bind(host=_host(host), port=port, last_port=last) for port, last in PARAGON_PORTS]
-    listens = [_Listen("paragon-http", [Bind(host=_host(host), port=PARAGON_HTTP_PORT)])]
+    plain = [Bind(host=_host(host), port=PARAGON_HTTP_PORT)]
+    listens = [_Listen("paragon-http", plain, PLAIN_HTTP)]
     if print_ports:
         _check_print_ports(print_ports)
         prints = [Bind(host=_host(host), port=port) for port in print_ports]
@@ -153,8 +166,8 @@ def phoenix_config(servers: Sequence[str], *, backup: Sequence[str] = (), host: 
     if backup:
         nodes += _servers(backup, PHOENIX_CHECK, "backup", is_backup=True)
     secure = _Listen("phoenix", [Bind(host=_host(host), port=PHOENIX_PORT)])
-    plain = _Listen("phoenix-http", [Bind(host=_host(host), port=PHOENIX_HTTP_PORT)])
-    return _group(secure, [plain], nodes)
+    plain = [Bind(host=_host(host), port=PHOENIX_HTTP_PORT)]
+    return _group(secure, [_Listen("phoenix-http", plain, PLAIN_HTTP)], nodes)
 
 
 class _Listen(NamedTuple):
@@ -162,13 +175,15 @@ class _Listen(NamedTuple):
 
     name: str
     binds: Sequence[Bind]
+    http: HttpOptions | None = None
 
 
 def _group(first: _Listen, others: Sequence[_Listen], servers: Sequence[Server]) -> Config:
     """Return the listens of one group: ``first`` has the table and the checks, for all of them."""
     followers = [_follower(server, first.name) for server in servers]
-    backends = [_backend(first.name, servers, StickRule(), AFFINITY)]
-    backends += (_backend(other.name, followers, StickRule(table=first.name)) for other in others)
+    rule = StickRule(table=first.name)
+    backends = [_backend(first, servers, StickRule(), AFFINITY)]
+    backends += (_backend(other, followers, rule) for other in others)
     return Config(
         frontends=tuple(_frontend(listen) for listen in (first, *others)),
         backends=tuple(backends),
@@ -183,14 +198,15 @@ def _frontend(listen: _Listen) -> Frontend:
         timeout_client=IDLE_TIMEOUT,
         timeout_client_fin=HALF_CLOSED_TIMEOUT,
         keepalive=KEEPALIVE,
+        http=listen.http,
     )
 
 
 def _backend(
-    name: str, servers: Sequence[Server], rule: StickRule, table: Table | None = None
+    listen: _Listen, servers: Sequence[Server], rule: StickRule, table: Table | None = None
 ) -> Backend:
     return Backend(
-        name=name,
+        name=listen.name,
         servers=tuple(servers),
         balance=Balance.SOURCE,
         hash_type=HashType(kind=HashKind.CONSISTENT),
@@ -204,6 +220,7 @@ def _backend(
         timeout_server=IDLE_TIMEOUT,
         timeout_server_fin=HALF_CLOSED_TIMEOUT,
         keepalive=KEEPALIVE,
+        http=listen.http,
     )
 
 

@@ -9,13 +9,9 @@ from __future__ import annotations
 import enum
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from dsbalance.errors import ConfigError, Problem
-
-if TYPE_CHECKING:
-    from dsbalance.model import Config
 
 # Names may stand in statistics, logs and the runtime API: HAProxy allows letters, digits, `-_.:`.
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
@@ -94,40 +90,3 @@ def repeated(word: str, names: Sequence[str]) -> list[str]:
     if len(set(names)) == len(names):
         return []
     return [f"{word} {name!r} is given {n} times" for name, n in Counter(names).items() if n > 1]
-
-
-def ambiguous(config: Config) -> Iterator[Problem]:
-    """Yield a problem for each name in ``config`` that several would answer to."""
-    guids = [s.guid for b in config.backends for s in b.servers if s.guid is not None]
-    yield from map(Problem, repeated("frontend", [f.name for f in config.frontends]))
-    yield from map(Problem, repeated("backend", [b.name for b in config.backends]))
-    yield from map(Problem, repeated("guid", guids))
-
-
-def dangling(config: Config) -> Iterator[Problem]:
-    """Yield a problem for each name in ``config`` that nothing answers to."""
-    tables = {backend.name: backend.table for backend in config.backends}
-    for frontend in config.frontends:
-        if frontend.backend not in tables:
-            yield Problem(
-                f"there is no backend {frontend.backend!r}", subject=f"frontend {frontend.name}"
-            )
-    for backend in config.backends:
-        for rule in backend.stick:
-            owner = backend.name if rule.table is None else rule.table
-            if tables.get(owner) is None:
-                yield Problem(
-                    f"stick: {owner!r} has no stick-table", subject=f"backend {backend.name}"
-                )
-    pairs = [(backend.name, server) for backend in config.backends for server in backend.servers]
-    tracking = [(name, server.name, server.track) for name, server in pairs if server.track]
-    servers = {f"{name}/{server.name}": server for name, server in pairs} if tracking else {}
-    for backend_name, server_name, track in tracking:
-        subject = f"backend {backend_name}, server {server_name}"
-        other = servers.get(track)
-        if other is None:
-            yield Problem(f"track: there is no server {track!r}", subject=subject)
-        elif other.track is not None:
-            yield Problem(f"track: {track} tracks another server itself", subject=subject)
-        elif other.check is None:
-            yield Problem(f"track: {track} is not checked", subject=subject)

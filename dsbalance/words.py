@@ -75,3 +75,10 @@ class HashKey(enum.StrEnum):
     ADDR_PORT = "addr-port"
     ID32 = "id32"
     GUID = "guid"
+
+
+class SendProxy(enum.StrEnum):
+    """What a connection to a server starts with, to say whose it is."""
+
+    V1 = "send-proxy"
+    V2 = "send-proxy-v2"

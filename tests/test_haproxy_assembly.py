@@ -7,8 +7,10 @@ import pytest
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.config import Reading, read
 from dsbalance.haproxy.statement import Report
+from dsbalance.http_options import Deny, HttpOptions
 from dsbalance.model import Backend, Balance, Keepalive
 
+TABLE = "stick-table type ip size 5\n"
 TIMEOUTS = "defaults\n timeout connect 1s\n timeout client 1s\n timeout server 1s\n"
 TARGET = "backend b\n server t 10.0.0.1:1 check\n server u 10.0.0.1 track t\n server v 10.0.0.1\n"
 
@@ -138,6 +140,124 @@ def test_a_name_that_nothing_answers_to_is_reported_at_its_line(
         assert problem.startswith(beginning)
 
 
+STORES = "stick-table type ip size 5 store conn_cur\n"
+F = "frontend f\nbind :1\ndefault_backend b\n"
+B = "backend b\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            F + "use_backend c if TRUE\n" + B,
+            ["4: frontend f: use_backend: there is no backend 'c'"],
+        ),
+        (
+            "listen f\nbind :1\nuse_backend f\n",
+            ["3: listen f: use_backend names the section itself"],
+        ),
+        ("frontend b\nbind :1\ndefault_backend b\nuse_backend b\n" + B, []),
+        (
+            F + "mode http\n" + B,
+            ["3: frontend f: default_backend: 'b' is in mode tcp, this section in mode http"],
+        ),
+        (
+            F + "use_backend c\n" + B + "backend c\nmode http\n",
+            ["4: frontend f: use_backend: 'c' is in mode http, this section in mode tcp"],
+        ),
+        ("defaults\nmode http\n" + F + B, []),
+        (
+            F + "tcp-request connection track-sc0 src\n" + B,
+            ["4: frontend f: track-sc0: 'f' has no stick-table"],
+        ),
+        (
+            F + "tcp-request connection track-sc0 src table b\n" + B,
+            ["4: frontend f: track-sc0: 'b' has no stick-table"],
+        ),
+        (
+            F + "tcp-request connection track-sc0 src table b\n" + B + TABLE,
+            ["4: frontend f: track-sc0: the stick-table of 'b' stores no connections"],
+        ),
+        (
+            F + "tcp-request connection track-sc0 src table b\n" + B + "disabled\n" + STORES,
+            [
+                "3: frontend f: default_backend: there is no backend 'b'; the one of x.cfg:5 is",
+                "4: frontend f: track-sc0: 'b' has no stick-table",
+            ],
+        ),
+        (F + STORES + "tcp-request connection track-sc0 src\n" + B, []),
+        (F + "tcp-request connection reject\n" + B, []),
+        (F + STORES + "tcp-request connection track-sc0 src table f\n" + B, []),
+        ("listen a\nbind :1\n" + STORES + "tcp-request connection track-sc0 src\n", []),
+        (
+            "frontend b\nbind :1\ndefault_backend b\n" + STORES + B + TABLE,
+            ["5: backend b: stick-table: another section 'b' has one already"],
+        ),
+        ("frontend b\nbind :1\ndefault_backend b\n" + STORES + B, []),
+        (
+            F + STORES + B + "stick on src table f\n",
+            ["6: backend b: stick: there is no backend 'f'"],
+        ),
+        (
+            F + "acl x nbsrv(y) lt 1\nuse_backend b if x { nbsrv(z) gt 0 } !x\n" + B,
+            [
+                "4: frontend f: nbsrv: there is no backend 'y'",
+                "5: frontend f: nbsrv: there is no backend 'z'",
+            ],
+        ),
+        (
+            "backend b\nmode http\nhttp-request deny if { nbsrv(z) gt 0 } or { nbsrv 1 }\n",
+            ["3: backend b: nbsrv: there is no backend 'z'"],
+        ),
+        # HTTP rules of a listen.
+        *(
+            (
+                f"defaults\nmode http\n{F}{words}listen l\nbind :2\n{rule}\n{B}",
+                [f"{line}: frontend f: {keyword}: 'l' has HTTP rules; write it as a frontend and"],
+            )
+            for rule in ("http-request deny", "redirect scheme https", "http-response deny")
+            for words, keyword, line in (
+                ("default_backend l\n", "default_backend", 6),
+                ("use_backend l if TRUE\n", "use_backend", 6),
+            )
+        ),
+        (f"defaults\nmode http\n{F}use_backend l\nlisten l\nhttp-request deny\n{B}", []),
+        (f"defaults\nmode http\n{F}use_backend l\nlisten l\nbind :2\nmonitor-uri /\n{B}", []),
+    ],
+)
+def test_clients_are_sent_and_counted_where_that_can_be(text: str, expected: list[str]) -> None:
+    if not expected:
+        assert reading(text).config.frontends
+        return
+    found = problems(text)
+    assert len(found) == len(expected), found
+    for problem, beginning in zip(found, expected, strict=True):
+        assert problem.startswith(beginning)
+
+
+def test_a_problem_of_a_section_that_nobody_may_use_is_not_looked_for() -> None:
+    text = F + B + "listen off\nbind :2\ndisabled\nuse_backend z\nacl x nbsrv(z) 1\n"
+    text += "tcp-request connection track-sc0 src table z\n"
+    assert [frontend.name for frontend in reading(text).config.frontends] == ["f"]
+
+
+def test_what_mode_http_refuses_is_a_problem_once_where_it_stands() -> None:
+    text = "defaults\nmode http\ncookie A\nbackend a\nbackend b\nstats enable\n"
+    assert [problem.partition(";")[0] for problem in problems(text)] == [
+        f"{place}: refused: HAProxy has it, this version does not"
+        for place in ("3: cookie", "6: stats")
+    ]
+
+
+def test_a_frontend_and_a_backend_of_one_name_have_their_own_rules() -> None:
+    text = "defaults\nmode http\nfrontend a\nbind :1\ndefault_backend a\nhttp-request deny\n"
+    text += "monitor-uri /x\nbackend a\nhttp-request deny deny_status 404\n"
+    config = reading(text).config
+    (one,), (other,) = config.frontends, config.backends
+    assert one.http == HttpOptions(request_rules=(Deny(status=403),), monitor_uri="/x")
+    assert other.http == HttpOptions(request_rules=(Deny(status=404),))
+
+
 def test_it_is_known_where_everything_stands() -> None:
     found = reading("global\nmaxconn 5\nlisten a\nbind :1\nserver s h\n").places
     assert {subject: place.line for subject, place in found.items()} == {
@@ -148,6 +268,14 @@ def test_it_is_known_where_everything_stands() -> None:
         "backend a, server s": 5,
     }
     assert reading("").places == {}
+
+
+def test_it_is_known_where_a_page_is_named() -> None:
+    text = "defaults\nmode http\nerrorfile 503 a\nlisten l\nerrorfile 400 b\nbind :1\n"
+    found = {subject: place.line for subject, place in reading(text).places.items()}
+    for side in ("frontend l", "backend l"):
+        assert found[f"{side}, errorfile 503"] == 3
+        assert found[f"{side}, errorfile 400"] == 5
 
 
 def test_a_near_name_is_looked_for_among_a_few_short_ones() -> None:
@@ -221,6 +349,9 @@ def test_names_are_looked_up_across_files_and_in_any_order() -> None:
         ("backend a\nhash-balance-factor 150\nbalance random\n", []),
         ("backend a\nhash-balance-factor 150\nbalance source\nhash-type consistent\n", []),
         ("frontend f\nbind :1\ntimeout client 1s\ndefault_backend b\nbackend b\n", []),
+        ("backend a\noption httpclose\n", ["2: option httpclose: has no effect in 'mode tcp'"]),
+        ("backend a\ncookie A\n", ["2: cookie: has no effect in 'mode tcp'"]),
+        ("defaults\noption httpclose\nbackend a\nmode http\nbackend b\n", []),
     ],
 )
 def test_what_is_missing_is_noticed(text: str, expected: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from dsbalance.haproxy.keywords import OTHER_SECTIONS, PREPROCESSOR
 from dsbalance.haproxy.proxy_words import PROXY_WORDS
 from dsbalance.haproxy.server_words import BIND_WORDS, SERVER_WORDS
 from dsbalance.haproxy.statement import Report
+from dsbalance.http_options import AddressField, HttpConnection, HttpOptions
 from dsbalance.model import Balance, Config, OnError
 
 HAPROXY = shutil.which("haproxy")
@@ -182,16 +184,17 @@ def test_checks_without_their_option_are_noticed_with_their_section() -> None:
 
 
 def test_a_refused_option_may_be_switched_off() -> None:
-    text = "backend a\nno option http-server-close\nno option transparent\n"
-    assert notices(text) == [
-        "2: no option http-server-close: accepted and without effect here",
-        "3: no option transparent: accepted and without effect here",
-    ]
+    text = "backend a\nno option checkcache\nno option transparent\n"
+    for mode in ("tcp", "http"):
+        assert notices(text + f"mode {mode}\n") == [
+            "2: no option checkcache: accepted and without effect here",
+            "3: no option transparent: accepted and without effect here",
+        ]
 
 
 def test_all_problems_are_reported_by_file_and_line() -> None:
     files = [
-        ("b.cfg", "listen a\nbind :x\nmode http\ndefault_backend c\n"),
+        ("b.cfg", "listen a\nbind :x\nmode health\ndefault_backend c\n"),
         ("a.cfg", "foo\nbackend b\nretries\nserver s\n"),
     ]
     with pytest.raises(ConfigError) as caught:
@@ -481,3 +484,82 @@ def test_a_section_that_is_read_is_one_that_haproxy_takes(lines: list[str]) -> N
     command = [HAPROXY or "", "-c", "-f", "/dev/stdin"]
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert done.returncode in {0, 2}, (text, done.stderr)
+
+
+# What an administrator writes who follows the vendor's white paper: ports apart, HTTP by its name.
+BY_HAND = """
+global
+    log 127.0.0.1 local0
+    daemon
+    maxconn 4096
+defaults
+    log global
+    mode http
+    option httplog
+    option dontlognull
+    option http-server-close
+    option redispatch
+    retries 3
+    timeout http-request 10s
+    timeout http-keep-alive 10s
+    timeout queue 1m
+    timeout connect 10s
+    timeout client 1m
+    timeout server 1m
+    errorfile 503 /etc/haproxy/errors/503.http
+frontend auth
+    mode tcp
+    option tcplog
+    bind *:5022
+    bind *:5014-5019
+    default_backend auth
+backend auth
+    mode tcp
+    balance source
+    hash-type consistent
+    stick-table type ip size 200k expire 30m
+    stick on src
+    option tcp-check
+    server primary-1 10.0.0.11 check port 5022 id 1 weight 10
+    server primary-2 10.0.0.12 check port 5022 id 2 weight 10
+frontend auth-http
+    bind *:5012
+    option forwardfor except 127.0.0.0/8
+    default_backend auth-http
+backend auth-http
+    balance source
+    hash-type consistent
+    stick on src table auth
+    server primary-1 10.0.0.11:5012 track auth/primary-1 id 1 weight 10
+    server primary-2 10.0.0.12:5012 track auth/primary-2 id 2 weight 10
+listen best-http
+    bind *:50808
+    option forwardfor
+    balance roundrobin
+    server primary-1 10.0.0.11:50808 check
+"""
+
+
+def test_a_file_with_plain_http_reads_as_it_is_meant() -> None:
+    found = reading(BY_HAND)
+    idle = "accepted and without effect here"
+    assert [str(notice).removeprefix("x.cfg:") for notice in found.notices] == [
+        f"{number}: {word}: {idle}"
+        for number, word in (
+            *((3, "log"), (4, "daemon"), (9, "option httplog"), (10, "option dontlognull")),
+            (23, "option tcplog"),
+        )
+    ]
+    http = {side.name: side.http for side in found.config.frontends}
+    assert {name for name, said in http.items() if said is not None} == {"auth-http", "best-http"}
+    assert http["best-http"] == HttpOptions(
+        connection=HttpConnection.SERVER_CLOSE,
+        forwardfor=AddressField(),
+        timeout_request=10.0,
+        timeout_keep_alive=10.0,
+        error_files=((503, "/etc/haproxy/errors/503.http"),),
+    )
+    assert [side.forwardfor for side in http.values() if side] == [
+        AddressField(exception=ip_network("127.0.0.0/8")),
+        AddressField(),
+    ]

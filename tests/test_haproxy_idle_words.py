@@ -1,4 +1,4 @@
-"""The words of lines that need no code are none that the reader uses, and give their reasons."""
+"""The words that need no code are none that the reader uses, and give their reasons."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.config import read
-from dsbalance.haproxy.idle_words import IDLE_BIND_WORDS, IDLE_SERVER_WORDS
-from dsbalance.haproxy.keywords import Verdict, Word
+from dsbalance.haproxy.idle_words import IDLE_BIND_WORDS, IDLE_PROXY_WORDS, IDLE_SERVER_WORDS
+from dsbalance.haproxy.keywords import Keyword, Verdict, Word
+from dsbalance.haproxy.proxy_words import PROXY_WORDS
 from dsbalance.haproxy.server_words import BIND_WORDS, SERVER_WORDS
 
 LINES = [
@@ -18,8 +19,12 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize(("idle", "rows"), [line[:2] for line in LINES])
-def test_no_idle_word_is_a_used_one(idle: Mapping[str, Word], rows: Mapping[str, Word]) -> None:
+@pytest.mark.parametrize(
+    ("idle", "rows"), [*(line[:2] for line in LINES), (IDLE_PROXY_WORDS, PROXY_WORDS)]
+)
+def test_no_idle_word_is_a_used_one(
+    idle: Mapping[str, Word | Keyword], rows: Mapping[str, Word | Keyword]
+) -> None:
     assert {word: rows[word] for word in idle} == idle
     assert not [word for word, row in idle.items() if row.verdict is Verdict.USED]
 

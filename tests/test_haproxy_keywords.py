@@ -39,7 +39,8 @@ HAPROXY = shutil.which("haproxy")
 
 def without_a_row(word: str, rows: Mapping[str, object]) -> bool:
     # A family whose words all have one fate, such as `stats`, is one row.
-    return word not in rows and word.split(maxsplit=1)[0] not in rows
+    is_family = word in families(rows)
+    return word not in rows and word.split(maxsplit=1)[0] not in rows and not is_family
 
 
 @pytest.mark.parametrize("where", ["global", "proxy", "gone", "bind", "server"])
@@ -77,6 +78,7 @@ def test_a_word_that_is_used_is_read_and_a_refused_one_gives_its_reason(
     for word, row in rows.items():
         assert (row.parse is not None) == (row.verdict is Verdict.USED), word
         assert bool(row.reason) == (row.verdict is Verdict.REFUSED), word
+        assert not (row.is_http and row.verdict is Verdict.NO_EFFECT), word
         assert re.fullmatch("G|D?F?L?B?", row.sections), word
         assert row.sections, word
 
@@ -109,13 +111,21 @@ def test_a_refused_word_is_refused_by_name(where: str) -> None:
     section = "global" if where == "global" else "listen a"
     rows = SECTIONS[where]
     for word in KNOWN[where]:
-        row = rows.get(word) or rows[word.split()[0]]
-        if row.verdict is not Verdict.REFUSED:
+        row = rows.get(word) or rows.get(word.split()[0])
+        if row is None or row.verdict is not Verdict.REFUSED:
             continue
+        mode = "mode http\n" if row.is_http else ""
         with pytest.raises(ConfigError) as caught:
-            read([("x.cfg", f"{section}\n{word} x y\n")])
+            read([("x.cfg", f"{section}\n{word} x y\n{mode}")])
         assert str(caught.value).startswith(f"x.cfg:2: {word.split()[0]}"), word
         assert "refused: " in str(caught.value), word
+
+
+def test_a_word_of_mode_http_has_no_effect_in_another_mode() -> None:
+    for word, row in PROXY_WORDS.items():
+        if row.is_http and row.verdict is Verdict.REFUSED:
+            found = read([("x.cfg", f"listen a\nbind :1\n{word} x y\n")]).notices
+            assert f"x.cfg:3: {word}: has no effect in 'mode tcp'" in map(str, found), word
 
 
 def test_the_families_are_the_first_words_of_two() -> None:
@@ -128,9 +138,11 @@ def test_a_table_is_read_from_columns() -> None:
         """
         log        DFLB*  none
         maxconn x  F      lack  write y
+        stats      F      http
     """
     )
     assert rows["log"] == Keyword(sections="DFLB", verdict=Verdict.NO_EFFECT, is_option=True)
     assert rows["maxconn x"].reason.endswith("; write y")
     assert not rows["maxconn x"].is_option
+    assert [word for word, row in rows.items() if row.is_http] == ["stats"]
     assert tables.words("ssl  0  tls")["ssl"].verdict is Verdict.REFUSED

@@ -8,6 +8,7 @@ from dsbalance.errors import ConfigError
 from dsbalance.haproxy.config import read
 from dsbalance.haproxy.lexer import MAX_INTEGER
 from dsbalance.haproxy.proxy_words import MAX_CHECKS
+from dsbalance.http_options import HttpOptions
 from dsbalance.model import (
     Backend,
     Balance,
@@ -115,6 +116,11 @@ def frontend(lines: str) -> Frontend:
         ("stick-table size 1 type ip expire 0", "table", Table(size=1)),
         ("stick-table type ip size 1 srvkey addr", "table", Table(size=1, srvkey=SrvKey.ADDR)),
         ("stick-table type ip size 1 srvkey addr srvkey name", "table", Table(size=1)),
+        (
+            "stick-table type ip size 1 store conn_cur store conn_rate(10s)",
+            "table",
+            Table(size=1, stores_conn_cur=True, conn_rate_period=10.0),
+        ),
         (TABLE + "stick on src", "stick", (StickRule(),)),
         (
             TABLE + "stick match src table a\nstick store-request src",
@@ -129,7 +135,9 @@ def frontend(lines: str) -> Frontend:
             "servers",
             (Server(name="s", host="h"), Server(name="t", host="h", weight=5)),
         ),
-        ("mode tcp", "name", "a"),
+        ("mode tcp", "http", None),
+        ("mode http", "http", HttpOptions()),
+        ("mode http\nmode tcp", "http", None),
         ("load-server-state-from-file none", "name", "a"),
     ],
 )
@@ -150,6 +158,8 @@ def test_a_backend_is_what_its_lines_say(lines: str, field: str, value: object) 
         ("option clitcpka", "keepalive", Keepalive()),
         ("option clitcpka\nclitcpka-cnt 3", "keepalive", Keepalive(count=3)),
         ("option srvtcpka", "keepalive", None),
+        ("", "http", None),
+        ("mode http", "http", HttpOptions()),
     ],
 )
 def test_a_frontend_is_what_its_lines_say(lines: str, field: str, value: object) -> None:
@@ -209,9 +219,8 @@ def test_binds_add_up_in_their_order() -> None:
         ("timeout conect 5s", "did you mean 'timeout connect'?"),
         ("srvtcpka-idle 1500ms", "srvtcpka-idle: expects whole seconds, not '1500ms'"),
         ("srvtcpka-cnt 1s", "srvtcpka-cnt: expects a whole number"),
-        ("mode", "mode: expects tcp"),
-        ("mode http", "mode: http is refused: this version forwards TCP only"),
-        ("mode health", "mode: expects tcp, not 'health'"),
+        ("mode", "mode: expects tcp or http"),
+        ("mode health", "mode: expects tcp or http, not 'health'"),
         ("maxconn 5k", "maxconn: expects a whole number"),
         ("stick on dst", "stick on: expects src, the client's address, not 'dst'"),
         ("stick on", "stick on: expects src"),
@@ -225,16 +234,21 @@ def test_binds_add_up_in_their_order() -> None:
         ("stick-table size 5", "stick-table: expects type ip size N"),
         ("stick-table type ip size 0", "stick-table: expects type ip size N"),
         ("stick-table type string size 5", "stick-table: expects ip or ipv6, not 'string'"),
-        ("stick-table type ip size 5 store gpc0", "stick-table: store is refused"),
+        ("stick-table type ip size 5 store gpc0", "store: expects conn_cur or conn_rate(PERIOD)"),
+        ("stick-table type ip size 5 store", "stick-table: expects conn_cur or conn_rate(PERIOD)"),
         ("stick-table type ip size 5 peers p", "stick-table: peers is refused"),
         ("stick-table type ip size 5 srvkey", "stick-table: expects name or addr"),
         ("stick-table type ip size 5 srvkey id", "stick-table: expects name or addr, not 'id'"),
-        ("stick-table type ip size 5 foo", "stick-table: expects type, size, expire, nopurge or"),
+        ("stick-table type ip size 5 foo", "stick-table: expects type, size, expire, nopurge, srv"),
         (TABLE + TABLE, "stick-table: the section has a stick-table already"),
         ("tcp-check connect port 0", "tcp-check connect: expects a whole number of 1 to 65535"),
         ("tcp-check connect linger", "tcp-check connect: linger is refused"),
         ("tcp-check connect ssl", "tcp-check connect: ssl is refused"),
-        ("tcp-check connect foo", "tcp-check connect: expects port N or nothing, not 'foo'"),
+        (
+            "tcp-check connect\ntcp-check connect send-proxy",
+            "all connects of a check start with send-proxy, or none of them does",
+        ),
+        ("tcp-check connect foo", "tcp-check connect: expects port N, send-proxy or nothing"),
         ("tcp-check connect comment", "tcp-check connect: expects a text"),
         ("tcp-check connect\n" * (MAX_CHECKS + 1), "tcp-check connect: a check makes at most"),
         ("server a 10.0.0.1\nserver a 10.0.0.2", "server a: the name is taken by the server of"),
@@ -247,9 +261,11 @@ def test_a_wrong_line_is_refused_with_what_would_be_accepted(line: str, message:
     assert message in found
 
 
-def test_a_frontend_owns_no_table() -> None:
-    found = problems(f"bind :1\ndefault_backend b\n{TABLE}backend b", "frontend")
-    assert found == ["stick-table: refused: a frontend owns no table here; put it into a backend"]
+def test_a_frontend_owns_a_table_and_a_listen_has_that_of_its_backend() -> None:
+    text = f"frontend f\nbind :1\ndefault_backend b\n{TABLE}listen b\nbind :2\n{TABLE}"
+    config = read([("x.cfg", text)]).config
+    assert [frontend.table for frontend in config.frontends] == [Table(size=5), None]
+    assert [backend.table for backend in config.backends] == [Table(size=5)]
 
 
 def test_the_first_check_of_a_section_replaces_those_of_its_defaults() -> None:
@@ -270,6 +286,22 @@ backend replaces
     assert inherits.servers[0].check.ports == (1, 2)
     assert replaces.servers[0].check
     assert replaces.servers[0].check.ports == (3, 4)
+
+
+def test_checks_may_start_with_a_proxy_header() -> None:
+    text = """
+defaults
+    option tcp-check
+    tcp-check connect send-proxy
+backend inherits
+    server s 10.0.0.1:9 check
+backend replaces
+    tcp-check connect port 3
+    server s 10.0.0.1 check
+"""
+    inherits, replaces = read([("x.cfg", text)]).config.backends
+    assert inherits.servers[0].check_send_proxy
+    assert not replaces.servers[0].check_send_proxy
 
 
 def test_checks_pass_on_only_together_with_their_option() -> None:

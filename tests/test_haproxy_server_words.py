@@ -15,7 +15,16 @@ from dsbalance.haproxy.server_words import (
     read_server,
 )
 from dsbalance.haproxy.statement import Arguments, Place, Report
-from dsbalance.model import Bind, Check, HashKey, InitState, Observe, OnError, Server
+from dsbalance.model import (
+    Bind,
+    Check,
+    HashKey,
+    InitState,
+    Observe,
+    OnError,
+    SendProxy,
+    Server,
+)
 
 
 def arguments(keyword: str, line: str, report: Report | None = None) -> Arguments:
@@ -58,6 +67,7 @@ def server(line: str, defaults: str = "", rules: CheckRules | None = None) -> Se
         ),
         (":80,", [Bind(port=80)]),
         (":80 backlog 10 tfo nice 3 id 4", [Bind(port=80)]),
+        (":80,:81 accept-proxy", [Bind(port=p, accept_proxy=True) for p in (80, 81)]),
     ],
 )
 def test_a_bind_line_gives_its_listening_addresses(line: str, expected: list[Bind]) -> None:
@@ -71,7 +81,7 @@ def test_a_bind_line_gives_its_listening_addresses(line: str, expected: list[Bin
         (",", ["expects ADDRESS:PORT"]),
         ("10.0.0.1", ["expects ADDRESS:PORT, not '10.0.0.1'"]),
         (":80,,:81", ["expects ADDRESS:PORT, not ''"]),
-        (":80 accept-proxy", ["accept-proxy: refused: this version does not speak the PROXY"]),
+        (":80 interface eth0", ["interface: refused: HAProxy has it, this version does not"]),
         (":80 name", ["name: expects a value"]),
         (":80 nam x", ["unknown keyword 'nam' on a bind line; did you mean 'name'?"]),
         (
@@ -224,7 +234,7 @@ def test_a_server_line_gives_a_server(line: str, expected: Server | None) -> Non
         ("h on-error die", ["on-error: expects one of fastinter, fail-check, sudden-death, mark"]),
         ("h on-marked-up none", ["on-marked-up: expects shutdown-backup-sessions, not 'none'"]),
         ("h observe layer5", ["observe: expects layer4 or none, not 'layer5'"]),
-        ("h observe layer7", ["observe: layer7 is for HTTP, and this version forwards TCP only"]),
+        ("h observe layer7", ["observe: layer7: HAProxy has it, this version does not; write"]),
         ("h slowstart -1", ["slowstart: a time is a whole number"]),
         ("h slowstart 30d", ["slowstart: a time is at most"]),
         ("h init-state none", ["init-state: expects one of fully-up, up, down, fully-down, not"]),
@@ -375,3 +385,51 @@ def test_each_connect_of_a_check_has_its_port(
 def test_a_connect_without_any_port_is_refused() -> None:
     with pytest.raises(ConfigError, match="server s: it has neither"):
         server("h check", rules=CheckRules(ports=(5022, None)))
+
+
+# --- the PROXY protocol --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "version"),
+    [
+        ("h", None),
+        ("h send-proxy", SendProxy.V1),
+        ("h send-proxy-v2", SendProxy.V2),
+        # They are two words, not one with two values.
+        ("h send-proxy-v2 send-proxy", SendProxy.V2),
+        ("h send-proxy no-send-proxy", None),
+        ("h send-proxy-v2 no-send-proxy", SendProxy.V2),
+        ("h send-proxy send-proxy-v2 no-send-proxy-v2", SendProxy.V1),
+    ],
+)
+def test_a_server_is_sent_a_header_of_the_later_version_that_is_on(
+    line: str, version: SendProxy | None
+) -> None:
+    assert server(line).send_proxy is version
+    assert server("h", line.removeprefix("h")).send_proxy is version
+    assert not server(line).check_send_proxy
+
+
+@pytest.mark.parametrize(
+    ("line", "is_sent"),
+    [
+        ("h:1 check", False),
+        ("h:1 check send-proxy", True),
+        ("h:1 check send-proxy no-check-send-proxy", True),
+        ("h:1 check send-proxy port 9", False),
+        ("h:1 check send-proxy addr 10.0.0.1", False),
+        ("h:1 check send-proxy-v2 port 9 check-send-proxy", True),
+        ("h:1 check port 9 check-send-proxy", True),
+        ("h:1 check check-send-proxy no-check-send-proxy", False),
+        ("h:1 check-send-proxy", False),
+    ],
+)
+def test_a_check_of_another_place_starts_with_a_header_where_that_is_said(
+    line: str, is_sent: bool
+) -> None:
+    assert server(line).check_send_proxy is is_sent
+    # With rules, they alone say it.
+    for said in (True, False):
+        rules = CheckRules(ports=(None,), send_proxy=said)
+        assert server(line, rules=rules).check_send_proxy is (said and " check " in f"{line} ")

@@ -18,10 +18,12 @@ def test_words_are_taken_one_after_the_other() -> None:
     args = arguments("a", "b", "c", "d")
     assert args
     assert args.take("x") == "a"
+    assert args.peek() == args.peek() == "b"
     args.skip(1)
     assert args.take("x") == "c"
     assert args.only("x") == "d"
     assert not args
+    assert args.peek() == ""
     args.end()
 
 

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import drafts
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.config import read
 from dsbalance.haproxy.lexer import MAX_INTEGER, MAX_SIZE
 from dsbalance.haproxy.writer import write
+from dsbalance.http_options import Deny, HttpOptions
 from dsbalance.model import (
     Backend,
     Balance,
@@ -30,6 +32,7 @@ from dsbalance.model import (
     Keepalive,
     Observe,
     OnError,
+    SendProxy,
     Server,
     SrvKey,
     StickAction,
@@ -71,20 +74,61 @@ def binds(draw: Draw) -> Bind:
         last_port=draw(st.none() | st.integers(port, min(port + 20, 65535))),
         name=draw(st.just("") | st.text(st.sampled_from(" \t\r\n\"'#\\${}abé"), max_size=5)),
         v6only=draw(st.none() | st.booleans()),
+        accept_proxy=draw(st.booleans()),
     )
 
 
 @st.composite
-def frontends(draw: Draw, name: str, backends: list[Backend]) -> Frontend:
-    own = [backend.name for backend in backends if backend.name == name]
+def frontends(draw: Draw, name: str, backends: list[Backend], is_new: bool) -> Frontend:
+    own = [backend for backend in backends if backend.name == name]
+    target = draw(st.sampled_from(own or backends))
+    counting: list[str | None] = [
+        each.name for each in backends if each.table and each.table.counts_connections
+    ]
+    table = None
+    if not own or own[0].table is None:
+        table = draw(st.none() | tables())
+    if table is not None and table.counts_connections:
+        counting += [name, None]
+    terms = draw(drafts.terms([backend.name for backend in backends]))
+    http = None
+    if target.http is not None:
+        http = draw(drafts.http_options(terms, paths(is_new), is_frontend=True))
+        if draw(st.booleans()):
+            # As a listen has it, but for the rules.
+            rules = replace(target.http, request_rules=(), response_rules=())
+            http = draw(st.sampled_from([rules, replace(rules, request_rules=http.request_rules)]))
+    alike = [b.name for b in backends if (b.http is None) is (http is None)]
     return Frontend(
         name=name,
         binds=tuple(draw(st.lists(binds(), min_size=1, max_size=2))),
-        backend=draw(st.sampled_from(own or [backend.name for backend in backends])),
+        backend=target.name,
         maxconn=draw(st.none() | counts),
         timeout_client=draw(st.none() | durations),
         timeout_client_fin=draw(st.none() | durations),
         keepalive=draw(st.none() | keepalives),
+        http=http,
+        door=tuple(draw(st.lists(drafts.doors(terms, counting), max_size=3))),
+        routes=tuple(draw(st.lists(drafts.routes(terms, alike), max_size=2))),
+        table=table,
+    )
+
+
+def paths(is_new: bool) -> st.SearchStrategy[str]:
+    """Return paths of pages; HAProxy opens them."""
+    return drafts.words if is_new else st.just("/dev/null")
+
+
+def tables() -> st.SearchStrategy[Table]:
+    return st.builds(
+        Table,
+        size=st.integers(1, MAX_SIZE) | st.sampled_from([1024, 204800]),
+        expire=st.none() | durations,
+        type=st.sampled_from(TableType),
+        nopurge=st.booleans(),
+        srvkey=st.sampled_from(SrvKey),
+        stores_conn_cur=st.booleans(),
+        conn_rate_period=st.none() | durations,
     )
 
 
@@ -106,7 +150,7 @@ def port_lists(draw: Draw, size: int) -> list[tuple[int, ...]]:
 
 
 @st.composite
-def servers(draw: Draw, name: str, check: Check, id_: int, is_new: bool) -> Server:
+def servers(draw: Draw, name: str, check: Check, id_: int, is_new: bool, greets: bool) -> Server:
     """Draw a server, checked or not; one that is new has words that HAProxy 2.6 does not know."""
     is_checked = draw(st.booleans())
     maxconn = draw(st.none() | counts)
@@ -129,6 +173,8 @@ def servers(draw: Draw, name: str, check: Check, id_: int, is_new: bool) -> Serv
         shutdown_backups_on_up=draw(st.booleans()),
         init_state=draw(st.sampled_from(InitState)) if is_checked and is_new else InitState.UP,
         hash_key=draw(st.sampled_from(HashKey)) if is_new else HashKey.ID,
+        send_proxy=draw(st.none() | st.sampled_from(SendProxy)),
+        check_send_proxy=is_checked and greets,
     )
 
 
@@ -139,6 +185,7 @@ def backends(draw: Draw, name: str, is_new: bool = True) -> Backend:
     timeout = draw(st.none() | durations)
     ids = draw(st.lists(counts, unique=True, min_size=3, max_size=3))
     same = draw(st.booleans())
+    greets = draw(st.booleans())
     check = Check(interval=draw(durations), rise=draw(counts))
     made = []
     for server_name, id_, port_list in zip(server_names, ids, check_ports, strict=False):
@@ -152,8 +199,7 @@ def backends(draw: Draw, name: str, is_new: bool = True) -> Backend:
                 fall=draw(counts),
             )
         own = replace(check, ports=port_list, timeout=timeout)
-        made.append(draw(servers(server_name, own, id_, is_new)))
-    sizes = st.integers(1, MAX_SIZE) | st.sampled_from([1024, 204800])
+        made.append(draw(servers(server_name, own, id_, is_new, greets)))
     balance = draw(st.sampled_from(Balance))
     return Backend(
         name=name,
@@ -163,17 +209,7 @@ def backends(draw: Draw, name: str, is_new: bool = True) -> Backend:
             kind=draw(st.sampled_from(HashKind)), avalanche=draw(st.none() | st.booleans())
         ),
         policy=draw(st.sampled_from([None, None, "dsbalance.policy:First"])),
-        table=draw(
-            st.none()
-            | st.builds(
-                Table,
-                size=sizes,
-                expire=st.none() | durations,
-                type=st.sampled_from(TableType),
-                nopurge=st.booleans(),
-                srvkey=st.sampled_from(SrvKey),
-            )
-        ),
+        table=draw(st.none() | tables()),
         retries=draw(st.just(3) | counts),
         redispatch=draw(st.sampled_from([0, -1, 1, -MAX_INTEGER, 5])),
         allbackups=draw(st.booleans()),
@@ -202,11 +238,12 @@ def bounded(backend: Backend, draw: Draw) -> Backend:
 @st.composite
 def configs(draw: Draw, is_new: bool = True) -> Config:
     """Draw a configuration whose names find what they name."""
+    mode = draw(st.sampled_from(["tcp", "http", "mixed"]))
     made = [draw(backends(name, is_new)) for name in draw(st.lists(names, unique=True, max_size=3))]
-    tables = [backend.name for backend in made if backend.table]
+    owning = [backend.name for backend in made if backend.table]
     checked = [f"{b.name}/{s.name}" for b in made for s in b.servers if s.check]
     for number, backend in enumerate(made):
-        owners = [*tables, None] if backend.table else tables
+        owners = [*owning, None] if backend.table else owning
         stick = [
             StickRule(
                 action=draw(st.sampled_from(StickAction)), table=draw(st.sampled_from(owners))
@@ -224,13 +261,18 @@ def configs(draw: Draw, is_new: bool = True) -> Config:
                 replace(server, guid=draw(st.sampled_from([None, f"{number}.{server.name}"])))
                 for server in own
             ]
-        made[number] = bounded(replace(backend, stick=tuple(stick), servers=tuple(own)), draw)
+        http = None
+        if mode == "http" or (mode == "mixed" and draw(st.booleans())):
+            terms = draw(drafts.terms([each.name for each in made]))
+            http = draw(drafts.http_options(terms, paths(is_new), is_frontend=False))
+        said = replace(backend, http=http, stick=tuple(stick), servers=tuple(own))
+        made[number] = bounded(said, draw)
     # Half of the frontends have the name of a backend, not always in the same order.
     candidates = [backend.name for backend in draw(st.permutations(made))]
     candidates += draw(st.lists(names, max_size=2)) if made else []
     chosen = draw(st.lists(st.sampled_from(candidates), unique=True)) if candidates else []
     return Config(
-        frontends=tuple(draw(frontends(name, made)) for name in chosen),
+        frontends=tuple(draw(frontends(name, made, is_new)) for name in chosen),
         backends=tuple(made),
         maxconn=draw(st.none() | counts),
         hard_stop_after=draw(st.none() | durations),
@@ -361,6 +403,78 @@ def test_a_single_server_has_all_its_words_on_its_line() -> None:
     ]
 
 
+def greeted(name: str, *check_ports: int, is_sent: bool, host: str | None = None) -> Server:
+    check = Check(ports=check_ports, host=host)
+    made = Server(name=name, host="h", port=1, check=check, send_proxy=SendProxy.V2)
+    return replace(made, check_send_proxy=is_sent)
+
+
+TIMES = "inter 2s fall 3 rise 2"
+
+
+@pytest.mark.parametrize(
+    ("servers", "expected"),
+    [
+        (
+            [greeted("s", is_sent=True)],
+            [f"server s h:1 check {TIMES} send-proxy-v2 check-send-proxy"],
+        ),
+        # Where a check goes elsewhere, it has to be told to start as connections do.
+        (
+            [greeted("s", is_sent=False, host="::1")],
+            [f"server s h:1 check addr [::1] {TIMES} send-proxy-v2"],
+        ),
+        (
+            [greeted("s", 7, is_sent=True), greeted("t", 7, is_sent=False)],
+            [
+                f"default-server port 7 {TIMES} send-proxy-v2",
+                *("server s h:1 check check-send-proxy", "server t h:1 check"),
+            ],
+        ),
+        # Where it goes to the same place, only a rule can tell it not to.
+        (
+            [greeted("s", is_sent=False), greeted("t", 7, is_sent=False)],
+            [
+                *("option tcp-check", "tcp-check connect"),
+                f"default-server {TIMES} send-proxy-v2",
+                *("server s h:1 check", "server t h:1 check port 7"),
+            ],
+        ),
+        (
+            [greeted("s", 7, 8, is_sent=True)],
+            [
+                *("option tcp-check", "tcp-check connect port 7 send-proxy"),
+                "tcp-check connect port 8 send-proxy",
+                f"server s h:1 check {TIMES} send-proxy-v2",
+            ],
+        ),
+    ],
+)
+def test_whether_checks_start_with_a_header_is_written_where_it_can_be(
+    servers: list[Server], expected: list[str]
+) -> None:
+    config = Config(backends=(backend(*servers),))
+    found = lines(config)
+    assert found[found.index("balance roundrobin") + 1 :] == expected
+    assert read([("x.cfg", write(config))]).config == config
+
+
+def test_a_listen_is_written_where_it_can_say_both() -> None:
+    http = HttpOptions(monitor_uri="/x")
+    ruled = replace(http, response_rules=(Deny(status=502),))
+    target = backend(http=HttpOptions())
+    for said, others, expected in (
+        (http, (), ["listen be"]),
+        (http, ("f",), ["listen be", "frontend f"]),
+        (ruled, (), ["listen be"]),
+        (ruled, ("f",), ["frontend be", "frontend f", "backend be"]),
+    ):
+        front = Frontend(name="be", binds=(Bind(port=1),), backend="be", http=said)
+        fronts = (front, *(replace(front, name=name, http=http) for name in others))
+        text = write(Config(frontends=fronts, backends=(target,)))
+        assert [line for line in text.splitlines() if line and line[0] != " "][1:] == expected
+
+
 def test_what_chooses_a_server_is_written_with_what_it_needs() -> None:
     ring = HashType(kind=HashKind.CONSISTENT)
     first = backend(balance=Balance.RANDOM, random_draws=5, hash_balance_factor=150, persist=True)
@@ -439,6 +553,10 @@ class Own:
         (backend(checked("s"), checked("t", 1, 2)), "one number of ports"),
         (backend(checked("s", 1, 2), checked("t", 3, 4)), "differ in more than one port"),
         (backend(checked("s", timeout=1.0), checked("t")), "one timeout"),
+        (
+            backend(greeted("s", is_sent=True), greeted("t", is_sent=False)),
+            "its checks start with a PROXY header, or not, all alike",
+        ),
     ],
 )
 def test_a_backend_that_the_language_cannot_say_is_refused(made: Backend, message: str) -> None:

@@ -17,12 +17,10 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dsbalance.errors import ConfigError, ConnectError
 from dsbalance.gate import Gate
-from dsbalance.health import CheckResult, CheckStatus, HealthChecker, Watch, first_delays
+from dsbalance.health import CheckResult, CheckStatus, HealthChecker, Watch
 from dsbalance.loop import Loop
 from dsbalance.model import Check, Server
 from dsbalance.poller import READABLE, EpollPoller, Poller, SelectorPoller
@@ -184,22 +182,6 @@ def server(*ports: int | socket.socket, host: str = "127.0.0.1", **check: Any) -
 
 
 # --- results --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("status", "reason", "passed", "local"),
-    [
-        (CheckStatus.L4OK, "Layer4 check passed", True, False),
-        (CheckStatus.L4CON, "Layer4 connection problem", False, False),
-        (CheckStatus.L4TOUT, "Layer4 timeout", False, False),
-        (CheckStatus.SOCKERR, "Socket error", False, True),
-    ],
-)
-def test_a_result_speaks_as_haproxy_does(
-    status: CheckStatus, reason: str, passed: bool, local: bool
-) -> None:
-    result = CheckResult(status=status, port=5022)
-    assert (result.reason, result.is_passed, result.is_local) == (reason, passed, local)
 
 
 def test_an_open_port_passes(bench: Bench, open_port: Callable[[], socket.socket]) -> None:
@@ -657,36 +639,6 @@ def test_without_descriptors_a_check_says_nothing_and_is_logged_once() -> None:
 
 
 # --- many servers ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("intervals", "delays"),
-    [
-        ([], []),
-        ([5.0], [0.0]),
-        ([2.0, 2.0, 2.0, 2.0], [0.0, 0.5, 1.0, 1.5]),
-        # The shortest counts for those below it, the own one for those above.
-        ([8.0, 2.0, 4.0, 8.0], [0.0, 0.5, 2.0, 6.0]),
-        # What is below a second is not spread over, but is spread.
-        ([0.5, 0.5, 4.0, 3.0], [0.0, 0.75, 2.0, 2.25]),
-        ([0.4, 0.8], [0.0, 0.4]),
-    ],
-)
-def test_first_checks_are_spread_as_haproxy_spreads_them(
-    intervals: list[float], delays: list[float]
-) -> None:
-    assert first_delays(intervals) == pytest.approx(delays)
-
-
-@given(st.lists(st.floats(0.01, 3600.0), min_size=1, max_size=50))
-def test_first_checks_begin_at_once_and_stay_within_an_interval(intervals: list[float]) -> None:
-    delays = first_delays(intervals)
-    assert delays[0] == 0.0
-    assert len(delays) == len(intervals)
-    for delay, interval in zip(delays, intervals, strict=True):
-        assert 0.0 <= delay < max(interval, *intervals)
-    if min(intervals) == max(intervals):
-        assert delays == sorted(delays)
 
 
 def watches(bench: Bench, count: int, listener: socket.socket, **check: Any) -> dict[str, int]:

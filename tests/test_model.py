@@ -8,6 +8,7 @@ import pytest
 
 from dsbalance import words
 from dsbalance.errors import ConfigError
+from dsbalance.http_options import HttpOptions
 from dsbalance.model import (
     Backend,
     Balance,
@@ -20,8 +21,8 @@ from dsbalance.model import (
     HashType,
     InitState,
     Keepalive,
-    Observe,
     OnError,
+    SendProxy,
     Server,
     SrvKey,
     StickAction,
@@ -61,26 +62,13 @@ def tracking(track: str, *others: Backend) -> Config:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Check(ports=(5022, 0)), "check port must be 1 to 65535, not 0"),
-        (lambda: Check(interval=0), "interval must be above 0"),
-        (lambda: Check(fast_interval=-1.0), "fast_interval must be above 0"),
-        (lambda: Check(down_interval=1e9), "down_interval must be above 0 and below 2147484 s"),
-        (lambda: Check(timeout=float("nan")), "timeout must be above 0"),
-        (lambda: Check(rise=0), "rise must be at least 1, not 0"),
-        (lambda: Check(fall=-1), "fall must be at least 1, not -1"),
-        (lambda: server(name="a b"), "server a b: a name is made of"),
-        (lambda: server(name=""), "a name is made of"),
-        (lambda: server(host=""), "an address is missing"),
-        (lambda: server(port=65536), "port must be 1 to 65535, not 65536"),
-        (lambda: server(weight=257), "weight must be 0 to 256, not 257"),
-        (lambda: server(weight=-1), "weight must be 0 to 256, not -1"),
-        (lambda: server(id=0), "id must be 1 to"),
-        (lambda: server(maxconn=0), "maxconn must be at least 1, not 0"),
-        (lambda: server(check=Check(), track="b/a"), "not both"),
-        (lambda: server(check=Check(), port=None), "neither a port nor a check port"),
-        (lambda: server(track="a"), "track wants BACKEND/SERVER, not 'a'"),
         (lambda: Table(size=0), "size must be at least 1"),
         (lambda: Table(size=1, expire=0.0), "expire must be above 0"),
+        (lambda: Table(size=1, conn_rate_period=0), "conn_rate_period must be above 0"),
+        (
+            lambda: backend(http=HttpOptions(monitor_uri="/x")),
+            "backend b: a monitor_uri is answered by a frontend",
+        ),
         (lambda: Keepalive(idle=0), "keepalive idle must be 1 to 32767, not 0"),
         (lambda: Keepalive(count=128), "keepalive count must be 1 to 127, not 128"),
         (lambda: backend(name="é"), "a name is made of"),
@@ -113,33 +101,11 @@ def tracking(track: str, *others: Backend) -> Config:
         (lambda: tracking("b/z", BACKEND), "backend t, server s: track: there is no server 'b/z'"),
         (lambda: tracking("b/a", BACKEND), "b/a is not checked"),
         (lambda: tracking("t/s"), "t/s tracks another server itself"),
-        (lambda: server(weight=1.5), "weight must be a whole number, not 1.5"),
-        (lambda: server(weight="5"), "weight must be a whole number, not '5'"),
-        (lambda: server(weight=True), "weight must be a whole number, not True"),
-        (lambda: server(name=7), "a name is made of"),
-        (lambda: Check(rise=1.5), "rise must be a whole number"),  # type: ignore[arg-type]
-        (lambda: Check(interval="5s"), "interval must be a number of seconds"),  # type: ignore[arg-type]
         (lambda: HashType(kind="round"), "kind must be one of map-based, consistent"),  # type: ignore[arg-type]
         (lambda: Table(size=1, type="mac"), "type must be one of ip, ipv6"),  # type: ignore[arg-type]
-        (lambda: server(weight=10**5000), "weight must not have so many digits"),
-        (lambda: Check(rise=-(10**5000)), "rise must not have so many digits"),
         (lambda: Table(size=2**64), "size must not have so many digits"),
-        (lambda: Check(interval=10**5000), "interval must not have so many digits"),
         (lambda: backend(balance="fair"), "balance must be one of roundrobin"),
-        (lambda: Observe(error_limit=0), "error_limit must be 1 to 2147483647, not 0"),
-        (lambda: Observe(on_error="die"), "on_error must be one of fastinter, fail-check"),  # type: ignore[arg-type]
         (lambda: Table(size=1, srvkey="id"), "srvkey must be one of name, addr, not 'id'"),  # type: ignore[arg-type]
-        (lambda: server(slowstart=0), "slowstart must be above 0"),
-        (lambda: server(minconn=5), "server a: minconn needs a maxconn"),
-        (lambda: server(minconn=6, maxconn=5), "server a: minconn must be 1 to 5, not 6"),
-        (lambda: server(minconn=0, maxconn=5), "minconn must be 1 to 5, not 0"),
-        (lambda: server(maxqueue=0), "maxqueue must be at least 1, not 0"),
-        (lambda: server(observe=Observe()), "it is not checked, so it can neither be observed"),
-        (lambda: server(init_state="down"), "it is not checked, so it can neither be observed"),
-        (lambda: server(init_state="none"), "init_state must be one of fully-up, up, down"),
-        (lambda: server(hash_key="name"), "hash_key must be one of id, addr, addr-port, id32"),
-        (lambda: server(guid=""), "a guid is made of up to 127 letters, digits and '-_.:', not ''"),
-        (lambda: server(guid="x" * 128), "a guid is made of up to 127 letters"),
         (
             lambda: Config(
                 backends=[backend(name=n, servers=(server(guid="g"),)) for n in ("b", "c")]  # type: ignore[arg-type]
@@ -171,7 +137,7 @@ def test_what_is_wrong_is_refused_where_it_is_made(
 
 def test_every_problem_of_a_value_is_told_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        server(weight=300, port=0, maxconn=0)
+        backend(name="a b", retries=-1, fullconn=0)
     assert len(caught.value.problems) == 3
 
 
@@ -187,9 +153,6 @@ def test_a_whole_configuration_is_taken() -> None:
 
 
 def test_what_is_at_the_edge_is_taken() -> None:
-    edges = server(minconn=5, maxconn=5, maxqueue=1, slowstart=0.001, guid="x" * 127)
-    observed = server(check=Check(), observe=Observe(error_limit=1), init_state="fully-down")
-    assert (edges.minconn, observed.init_state) == (5, InitState.FULLY_DOWN)
     for factor in (0, 101, 65535):
         assert backend(hash_balance_factor=factor).hash_balance_factor == factor
     for draws in (1, 1000):
@@ -200,21 +163,25 @@ def test_what_is_at_the_edge_is_taken() -> None:
 
 
 def test_what_is_not_said_changes_nothing() -> None:
-    plain = server()
-    assert (plain.slowstart, plain.minconn, plain.maxqueue, plain.observe) == (None,) * 4
-    assert (plain.shutdown_backups_on_up, plain.guid) == (False, None)
-    assert (plain.init_state, plain.hash_key) == (InitState.UP, HashKey.ID)
-    assert Observe() == Observe(error_limit=10, on_error=OnError.FAIL_CHECK)
     made = backend()
     assert (made.hash_balance_factor, made.bounded_clients, made.fullconn) == (0, None, None)
     assert (made.persist, made.random_draws) == (False, 2)
     assert Table(size=1).srvkey is SrvKey.NAME
+    assert not Table(size=1).counts_connections
+    plain = frontend()
+    assert (made.http, plain.http, plain.table, plain.door, plain.routes) == (None,) * 3 + ((),) * 2
+    assert not Bind(port=1).accept_proxy
+
+
+def test_a_table_counts_connections_in_one_way_or_the_other() -> None:
+    assert Table(size=1, stores_conn_cur=True).counts_connections
+    assert Table(size=1, conn_rate_period=10.0).counts_connections
 
 
 def test_the_model_has_every_word() -> None:
     kinds = {kind for kind in vars(words).values() if isinstance(kind, type)}
     assert kinds == {
-        *(Balance, HashKey, HashKind, InitState, OnError, SrvKey, StickAction, TableType)
+        *(Balance, HashKey, HashKind, InitState, OnError, SendProxy, SrvKey, StickAction, TableType)
     }
 
 
@@ -225,8 +192,6 @@ def test_a_word_stands_for_what_it_names() -> None:
     assert backend(balance="source").balance is Balance.SOURCE
     assert backend(balance="static-rr").balance is Balance.STATIC_RR
     assert backend(balance="random").balance is Balance.RANDOM
-    assert server(hash_key="addr-port").hash_key is HashKey.ADDR_PORT
-    assert Observe(on_error="mark-down").on_error is OnError.MARK_DOWN  # type: ignore[arg-type]
     assert Table(size=1, srvkey="addr").srvkey is SrvKey.ADDR  # type: ignore[arg-type]
 
 

@@ -23,6 +23,9 @@ from dsbalance import (
     StickRule,
     Table,
 )
+from dsbalance.door import BackendRule
+from dsbalance.haproxy.config import read
+from dsbalance.http_options import HttpOptions
 from dsbalance.model import HashKey, InitState, StickAction
 from dsbalance.placement import Placement, Stage
 from dsbalance.scenario import Group, Scenario, Trial, find_groups, resolve, retry
@@ -107,7 +110,8 @@ def test_linked_backends_that_decide_otherwise_are_shown_apart(
 
 
 def test_what_decides_nothing_makes_no_difference() -> None:
-    two = backend("two", *tracking("one", port=443), timeout_server=5.0)
+    followers = tracking("one", port=443, send_proxy="send-proxy")
+    two = backend("two", *followers, timeout_server=5.0, http=HttpOptions())
     assert named(backend("one"), two) == [("one", "two")]
 
 
@@ -166,6 +170,17 @@ def test_the_first_frontend_that_leads_to_a_group_counts() -> None:
     config = Config(backends=(backend("one"),), frontends=(frontend("f", 1), frontend("g", 2)))
     (group,) = find_groups(config)
     assert group.binds == (Bind(port=1),)
+
+
+def test_a_frontend_leads_to_every_backend_that_it_may_choose() -> None:
+    frontend = Frontend(
+        name="f",
+        binds=(Bind(port=1),),
+        backend="one",
+        routes=(BackendRule(backend="two"),),
+    )
+    config = Config(backends=(backend("one"), backend("two")), frontends=(frontend,))
+    assert [group.binds for group in find_groups(config)] == [frontend.binds] * 2
 
 
 # -- changes
@@ -250,6 +265,12 @@ def test_a_trial_needs_no_backend_that_has_no_part_in_it() -> None:
     assert words_of(trial(config, "one")) == {"a": "UP", "b": "UP"}
     with pytest.raises(ConfigError, match=r"no\.such"):
         trial(config, "two")
+
+
+def test_a_trial_needs_none_of_those_that_conditions_on_heads_count() -> None:
+    text = "defaults\nmode http\nbackend one\nserver a h:1\n"
+    text += "http-request deny if { nbsrv(two) lt 1 }\nbackend two\nserver b h:1\n"
+    assert words_of(trial(read([("x.cfg", text)]).config, "one")) == {"a": "no check"}
 
 
 @pytest.mark.parametrize(

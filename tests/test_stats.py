@@ -44,7 +44,15 @@ def test_counters_begin_with_nothing(kind: Any) -> None:
 
 def test_a_snapshot_cannot_be_changed() -> None:
     frontend = FrontendSnapshot(
-        name="f", status="OPEN", maxconn=None, current=0, peak=0, total=0, bytes_in=0, bytes_out=0
+        name="f",
+        status="OPEN",
+        maxconn=None,
+        current=0,
+        peak=0,
+        total=0,
+        denied=0,
+        bytes_in=0,
+        bytes_out=0,
     )
     snapshot = Snapshot(uptime=1.0, frontends=(frontend,))
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -13,7 +13,17 @@ import pytest
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.config import read
 from dsbalance.haproxy.writer import write
-from dsbalance.model import Balance, Config, HashKind, Server, StickRule, TableType
+from dsbalance.http_options import AddressField, HttpConnection, HttpOptions
+from dsbalance.model import (
+    Backend,
+    Balance,
+    Config,
+    Frontend,
+    HashKind,
+    Server,
+    StickRule,
+    TableType,
+)
 from dsbalance.suite import PRINT_PORTS, paragon_config, phoenix_config, suite
 
 HAPROXY = shutil.which("haproxy")
@@ -127,6 +137,20 @@ def test_all_backends_of_a_group_hash_a_client_to_the_same_server() -> None:
         assert [(s.name, s.host, s.backup, s.id, s.weight) for s in backend.servers] == [
             (s.name, s.host, s.backup, s.id, s.weight) for s in group
         ]
+
+
+def test_heads_are_read_on_the_plain_http_ports_alone() -> None:
+    sides: list[Frontend | Backend] = [*WHOLE.frontends, *WHOLE.backends]
+    for side in sides:
+        if side.name.endswith("-http"):
+            assert side.http == HttpOptions(
+                connection=HttpConnection.SERVER_CLOSE,
+                forwardfor=AddressField(),
+                timeout_request=30.0,
+                timeout_keep_alive=3600.0,
+            )
+        else:
+            assert side.http is None
 
 
 @pytest.mark.parametrize(("group", "ports"), [("paragon", (5022, 5555)), ("phoenix", (50809,))])

@@ -8,20 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from dsbalance.errors import ConfigError, Problem
-from dsbalance.model import (
-    Backend,
-    Bind,
-    Check,
-    Config,
-    Frontend,
-    Server,
-    StickRule,
-    Table,
-)
 from dsbalance.validation import (
-    ambiguous,
     choose,
-    dangling,
     demand,
     durations,
     identifier,
@@ -33,9 +21,6 @@ from dsbalance.validation import (
 class Fruit(enum.StrEnum):
     APPLE = "apple"
     PEAR = "pear"
-
-
-# --- one value -----------------------------------------------------------------------------------
 
 
 def test_a_word_becomes_the_member_that_it_names() -> None:
@@ -142,62 +127,4 @@ def test_what_is_given_again_is_told_once_with_how_often() -> None:
     assert repeated("id", ["1", "2", "1", "3", "3", "1"]) == [
         "id '1' is given 3 times",
         "id '3' is given 2 times",
-    ]
-
-
-# --- names across a configuration ----------------------------------------------------------------
-
-
-def backend(name: str, *servers: Server, table: str | None = None, owns: bool = False) -> Backend:
-    return Backend(
-        name=name,
-        servers=servers,
-        table=Table(size=1) if owns else None,
-        stick=(StickRule(table=table),) if table else (),
-    )
-
-
-def server(name: str, *, track: str | None = None, check: Check | None = None) -> Server:
-    return Server(name=name, host="h", port=1, track=track, check=check, guid=name)
-
-
-def unchecked(*backends: Backend, frontends: tuple[Frontend, ...] = ()) -> Config:
-    """Return a configuration as it is before its names have been looked up."""
-    made = object.__new__(Config)
-    object.__setattr__(made, "backends", backends)
-    object.__setattr__(made, "frontends", frontends)
-    return made
-
-
-def test_a_name_that_several_would_answer_to_is_told() -> None:
-    twice = Frontend(name="f", binds=(Bind(port=1),), backend="b")
-    made = unchecked(backend("b", server("s")), backend("b", server("s")), frontends=(twice, twice))
-    assert [str(problem) for problem in ambiguous(made)] == [
-        "frontend 'f' is given 2 times",
-        "backend 'b' is given 2 times",
-        "guid 's' is given 2 times",
-    ]
-
-
-def test_names_that_are_their_own_are_not_told() -> None:
-    servers = Server(name="s", host="h"), Server(name="t", host="h")
-    assert list(ambiguous(unchecked(backend("b", *servers), backend("c", *servers)))) == []
-
-
-def test_a_name_that_nothing_answers_to_is_told_with_who_gives_it() -> None:
-    made = unchecked(
-        backend("own", server("s", check=Check()), server("plain"), owns=True),
-        backend("b", server("t", track="own/s"), server("u", track="own/x"), table="own"),
-        backend("c", server("v", track="b/t"), server("w", track="own/plain"), table="b"),
-        frontends=(
-            Frontend(name="f", binds=(Bind(port=1),), backend="z"),
-            Frontend(name="g", binds=(Bind(port=1),), backend="b"),
-        ),
-    )
-    assert [str(problem) for problem in dangling(made)] == [
-        "frontend f: there is no backend 'z'",
-        "backend c: stick: 'b' has no stick-table",
-        "backend b, server u: track: there is no server 'own/x'",
-        "backend c, server v: track: b/t tracks another server itself",
-        "backend c, server w: track: own/plain is not checked",
     ]

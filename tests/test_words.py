@@ -10,6 +10,7 @@ from dsbalance.words import (
     HashKind,
     InitState,
     OnError,
+    SendProxy,
     SrvKey,
     StickAction,
     TableType,
@@ -27,6 +28,7 @@ from dsbalance.words import (
         (OnError, "fastinter fail-check sudden-death mark-down"),
         (InitState, "fully-up up down fully-down"),
         (HashKey, "id addr addr-port id32 guid"),
+        (SendProxy, "send-proxy send-proxy-v2"),
     ],
 )
 def test_a_member_is_written_as_haproxy_writes_it(kind: type[Balance | HashKey], text: str) -> None:

@@ -14,16 +14,21 @@ Source: HAProxy 2.6 configuration manual, 4.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from dsbalance.door import DoorAction
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.lexer import quoted
-from dsbalance.haproxy.proxy_words import Section, Settings
+from dsbalance.haproxy.sections import HttpWord, Named, Rules, Section, Settings
 from dsbalance.haproxy.server_words import CheckRules, ServerLine, make_server
 from dsbalance.haproxy.statement import Place, Report
-from dsbalance.model import Backend, Balance, Config, Frontend, HashKind, Keepalive, Server
+from dsbalance.http_options import HttpOptions
+from dsbalance.model import Backend, Balance, Config, Frontend, HashKind, Keepalive, Server, Table
 
+# It is frozen, and mostly the same for all sections in mode http.
+_http_options = functools.lru_cache(maxsize=8)(HttpOptions)
 # A name is compared with at most so many, and while it is at most so long: to find the nearest of
 # two hundred long ones takes 50 ms.
 _FEW = 20
@@ -46,6 +51,7 @@ def assemble(process: GlobalSection, sections: Sequence[Section], report: Report
         if section.settings.is_disabled:
             report.notice(section.place, f"{section}: disabled, and left out")
     _Names(sections, report).look_up(active)
+    _tell_of_http_words(active, report)
     frontends = []
     backends = []
     for section in active:
@@ -53,7 +59,7 @@ def assemble(process: GlobalSection, sections: Sequence[Section], report: Report
             break
         _note_what_is_missing(section, report)
         try:
-            if section.is_frontend and (section.binds or not section.is_backend):
+            if _takes_clients(section):
                 frontends.append(_frontend(section))
             if section.is_backend:
                 backends.append(_backend(section, report))
@@ -80,34 +86,57 @@ def places(process: GlobalSection, sections: Iterable[Section]) -> dict[str, Pla
             found[subject] = section.place
             for bind, place in zip(section.binds, section.bind_places, strict=True):
                 found.setdefault(f"{subject}, bind {bind}", place)
+            _add_pages(found, section, subject)
         if section.is_backend:
             subject = f"backend {section.name}"
             found[subject] = section.place
+            _add_pages(found, section, subject)
             for line in section.servers.values():
                 found[f"{subject}, server {line.name}"] = line.place
     return found
 
 
+def _add_pages(found: dict[str, Place], section: Section, subject: str) -> None:
+    for status, file in section.settings.http.error_files.items():
+        found[f"{subject}, errorfile {status}"] = file.place
+
+
+def _takes_clients(section: Section) -> bool:
+    """Return whether a section is a frontend, or one that has nothing to listen on, a mistake."""
+    return section.is_frontend and bool(section.binds or not section.is_backend)
+
+
 class _Names:
     """Who is named by whom."""
 
-    __slots__ = ("_backends", "_disabled", "_guids", "_report")
+    __slots__ = ("_backends", "_disabled", "_guids", "_report", "_tables")
 
     def __init__(self, sections: Iterable[Section], report: Report) -> None:
         self._report = report
         self._backends: dict[str, Section] = {}
         self._disabled: dict[str, Section] = {}
         self._guids: dict[str, Place] = {}
+        self._tables: dict[str, Table] = {}
         for section in sections:
             if section.is_backend:
                 known = self._disabled if section.settings.is_disabled else self._backends
                 known[section.name] = section
+            if section.table is not None and not section.settings.is_disabled:
+                self._own(section, section.table)
+
+    def _own(self, section: Section, table: Table) -> None:
+        """Note a table; a frontend and the backend of its name may not have one each."""
+        if self._tables.setdefault(section.name, table) is not table:
+            message = f"stick-table: another section {quoted(section.name)} has one already"
+            self._report.problem(section.place, f"{section}: {message}")
 
     def look_up(self, sections: Iterable[Section]) -> None:
         """Report every name that nothing answers to, and every guid that two servers have."""
         for section in sections:
             if section.is_frontend:
                 self._look_up_backend(section)
+            if section.rules is not None:
+                self._look_up_rules(section, section.rules)
             for rule, place in section.stick:
                 owner = rule.table or section.name
                 where = f"{section}: stick"
@@ -124,13 +153,42 @@ class _Names:
         if named is None:
             if not section.is_backend:
                 self._report.problem(section.place, f"{section}: expects a default_backend")
-        elif named.name == section.name and section.is_backend:
-            # HAProxy calls it a loop.
-            self._report.problem(
-                named.place, f"{section}: default_backend names the section itself"
-            )
         else:
-            self._find(named.name, named.place, f"{section}: default_backend")
+            self._look_up_target(section, named, "default_backend")
+
+    def _look_up_target(self, section: Section, named: Named, keyword: str) -> None:
+        """Report a backend that the clients of ``section`` cannot go to."""
+        name, place = named
+        if name == section.name and section.is_backend:
+            # HAProxy calls it a loop.
+            self._report.problem(place, f"{section}: {keyword} names the section itself")
+        elif self._find(name, place, f"{section}: {keyword}"):
+            other = self._backends[name]
+            if other.settings.http.is_on is not section.settings.http.is_on:
+                modes = ("http", "tcp") if other.settings.http.is_on else ("tcp", "http")
+                message = "{}: {}: {} is in mode {}, this section in mode {}"
+                self._report.problem(place, message.format(section, keyword, quoted(name), *modes))
+            elif _takes_clients(other) and other.rules and other.rules.has_http:
+                # They are run once for its own clients, and would be for those of others too.
+                message = f"{quoted(name)} has HTTP rules; write it as a frontend and a backend"
+                self._report.problem(place, f"{section}: {keyword}: {message}")
+
+    def _look_up_rules(self, section: Section, rules: Rules) -> None:
+        """Report the names in the rules of who may come in, and who goes where."""
+        for route, place in rules.routes:
+            self._look_up_target(section, Named(route.backend, place), "use_backend")
+        for name, place in rules.counted:
+            self._find(name, place, f"{section}: nbsrv")
+        for rule, place in rules.door:
+            if rule.action is DoorAction.TRACK:
+                owner = section.name if rule.table is None else rule.table
+                table = self._tables.get(owner)
+                if table is None:
+                    message = f"{section}: track-sc0: {quoted(owner)} has no stick-table"
+                    self._report.problem(place, message)
+                elif not table.counts_connections:
+                    message = f"the stick-table of {quoted(owner)} stores no connections"
+                    self._report.problem(place, f"{section}: track-sc0: {message}")
 
     def _look_up_tracked(self, section: Section, line: ServerLine, track: str) -> None:
         name, _, server = track.rpartition("/")
@@ -166,6 +224,24 @@ class _Names:
             message += self._report.suggestion(name, self._backends)
         self._report.problem(place, message)
         return False
+
+
+def _tell_of_http_words(sections: Iterable[Section], report: Report) -> None:
+    """Report the words of mode http: those that are refused in it, and those that have no use."""
+    is_in_effect: dict[HttpWord, bool] = {}
+    seen: set[int] = set()
+    for section in sections:
+        http = section.settings.http
+        # Thousands of sections may share what they inherit.
+        if id(http) not in seen:
+            seen.add(id(http))
+            for word in http.words.values():
+                is_in_effect[word] = is_in_effect.get(word, False) or http.is_on
+    for word, is_used in is_in_effect.items():
+        if not is_used:
+            report.notice(word.place, f"{word.keyword}: has no effect in 'mode tcp'")
+        elif word.reason:
+            report.problem(word.place, f"{word.keyword}: refused: {word.reason}")
 
 
 def _note_what_is_missing(section: Section, report: Report) -> None:
@@ -226,6 +302,7 @@ def _server(settings: Settings) -> Keepalive:
 def _frontend(section: Section) -> Frontend:
     settings = section.settings
     named = settings.default_backend
+    rules = section.rules
     return Frontend(
         name=section.name,
         binds=tuple(section.binds),
@@ -234,6 +311,32 @@ def _frontend(section: Section) -> Frontend:
         timeout_client=settings.timeout_client,
         timeout_client_fin=settings.timeout_client_fin,
         keepalive=_client(settings) if settings.has_client_keepalive else None,
+        http=_http(section, is_frontend=True) if settings.http.is_on else None,
+        door=tuple(placed.rule for placed in rules.door) if rules else (),
+        routes=tuple(placed.rule for placed in rules.routes) if rules else (),
+        table=None if section.is_backend else section.table,
+    )
+
+
+def _http(section: Section, *, is_frontend: bool) -> HttpOptions:
+    http = section.settings.http
+    made = _http_options(
+        connection=http.connection,
+        forwardfor=http.forwardfor,
+        originalto=http.originalto,
+        timeout_request=http.timeout_request,
+        timeout_keep_alive=http.timeout_keep_alive,
+        monitor_uri=http.monitor_uri if is_frontend else None,
+        error_files=tuple(sorted((status, file.path) for status, file in http.error_files.items())),
+    )
+    rules = section.rules
+    # The rules of a listen are run once: by its frontend, which has the first and the last word.
+    if rules is None or not rules.has_http or (_takes_clients(section) and not is_frontend):
+        return made
+    return replace(
+        made,
+        request_rules=(*rules.request_rules, *rules.redirects),
+        response_rules=tuple(rules.response_rules),
     )
 
 
@@ -260,6 +363,7 @@ def _backend(section: Section, report: Report) -> Backend:
         hash_balance_factor=settings.hash_balance_factor,
         fullconn=settings.fullconn,
         persist=settings.persist,
+        http=_http(section, is_frontend=False) if settings.http.is_on else None,
     )
     if bounded := section.bounded_clients:
         try:
@@ -274,6 +378,7 @@ def _servers(section: Section, report: Report) -> Iterable[Server]:
     settings = section.settings
     rules = CheckRules(
         ports=settings.check_ports if settings.has_tcp_check else (),
+        send_proxy=settings.checks_send_proxy,
         timeout=settings.timeout_check,
     )
     for line in section.servers.values():

@@ -5,6 +5,7 @@
     a keyword that is used                    part of the draft of its section
     a keyword without effect here             a notice, once for each keyword
     a keyword that is refused or unknown      a problem
+    a keyword of mode http                    likewise, or a notice, when its section has its mode
     no KEYWORD                                the keyword turned round, where it is an option
     # dsbalance: WORD ...                     a word of ours, which HAProxy skips
 
@@ -35,13 +36,8 @@ from dsbalance.haproxy.keywords import (
     families,
 )
 from dsbalance.haproxy.lexer import parse_integer, parse_time, quoted, split
-from dsbalance.haproxy.proxy_words import (
-    PROXY_WORDS,
-    Kind,
-    PlacedPercentage,
-    Section,
-    Settings,
-)
+from dsbalance.haproxy.proxy_words import PROXY_WORDS
+from dsbalance.haproxy.sections import Kind, PlacedPercentage, Section, Settings
 from dsbalance.haproxy.statement import Arguments, Place, Report
 from dsbalance.model import MAX_PERCENT, Config
 from dsbalance.policy import load_policy
@@ -59,8 +55,8 @@ class Reading:
         config: What they say.
         notices: What has no effect here, or is perhaps not meant, in the order of the lines.
         places: Where each object stands, by the subject that a :class:`Problem` names it with:
-            ``frontend F``, ``frontend F, bind B``, ``backend B``, ``backend B, server S``,
-            ``global maxconn``.
+            ``frontend F``, ``frontend F, bind B``, ``frontend F, errorfile STATUS``, ``backend B``,
+            ``backend B, server S``, ``backend B, errorfile STATUS``, ``global maxconn``.
     """
 
     config: Config
@@ -141,6 +137,8 @@ GLOBAL_ROWS: Mapping[str, Keyword] = {
 _KINDS = {kind.value: kind for kind in Kind}
 _SECTIONS = (*_KINDS, *OTHER_SECTIONS)
 _FAMILIES = families(PROXY_WORDS)
+# HAProxy warns of other words that stand in a section that they are not for, and goes on.
+_NOWHERE_ELSE = ("server", "tcp-request connection")
 
 
 class _Reader:
@@ -348,10 +346,10 @@ class _Reader:
             self._unknown(keyword, kind, rows)
         elif is_negated and not row.is_option:
             self.report.problem(self._place, f"{keyword}: 'no' may not stand before it")
-        elif row.verdict is Verdict.REFUSED and not is_negated:
-            self.report.problem(self._place, f"{keyword}: refused: {row.reason}")
-        elif row.verdict is not Verdict.USED:
+        elif row.verdict is Verdict.NO_EFFECT or (row.verdict is Verdict.REFUSED and is_negated):
             self.report.no_effect(self._place, f"no {keyword}" if is_negated else keyword)
+        elif row.verdict is Verdict.REFUSED and not row.is_http:
+            self.report.problem(self._place, f"{keyword}: refused: {row.reason}")
         elif kind.letter not in row.sections:
             self._misplaced(keyword, kind)
         else:
@@ -368,16 +366,20 @@ class _Reader:
 
     def _misplaced(self, keyword: str, kind: Kind) -> None:
         """Report a keyword that stands in a section of another kind than it is for."""
-        if kind is Kind.DEFAULTS or keyword == "server":
+        if kind is Kind.DEFAULTS or keyword in _NOWHERE_ELSE:
             self.report.problem(self._place, f"{keyword}: does not belong in a {kind} section")
         else:
             # HAProxy warns and goes on.
             self.report.notice(self._place, f"{keyword}: has no effect in a {kind} section")
 
     def _apply(self, section: GlobalSection | Section, row: Keyword, args: Arguments) -> None:
-        assert row.parse
-        if isinstance(section, Section) and not row.repeats:
-            self._note_repeated(section, args.keyword)
+        if isinstance(section, Section):
+            if row.is_http and not args.is_negated:
+                section.says_http(args.keyword, args.place, row.reason)
+            if not row.repeats:
+                self._note_repeated(section, args.keyword)
+        if row.parse is None:
+            return
         try:
             row.parse(section, args)
             args.end()

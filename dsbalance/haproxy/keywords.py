@@ -8,10 +8,12 @@
 
 A word has no effect only if no decision and no byte changes without it: logs, limits of HAProxy's
 own process, hints to the kernel. What HAProxy would do and this version does not is refused, so
-that a file that is read behaves as it says.
+that a file that is read behaves as it says. A word of ``mode http`` is used, or refused, only in a
+section of that mode; in another it has no effect, and a notice says so.
 
-The rows of this file are those of sections that need no code, ``idle_words`` has those of ``bind``
-and ``server`` lines. The words that are used have theirs in ``proxy_words`` and ``server_words``.
+The rows of this file are those of ``global`` and of whole sections, ``idle_words`` has those of
+proxies and of their lines. The words that are used have theirs in ``proxy_words``, ``http_words``,
+``access_words`` and ``server_words``.
 
 Source: the keywords that HAProxy 2.6.12 lists (``-dKall``) or takes; its manual, 3, 4.1 and 5.
 """
@@ -22,7 +24,7 @@ import enum
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsbalance.haproxy.statement import Arguments
 
@@ -46,6 +48,7 @@ class Keyword:
         reason: Why it is refused, and what to write instead.
         is_option: Whether ``no`` may stand before it.
         repeats: Whether a section may have it more than once, each adding to the others.
+        is_http: Whether it is for ``mode http`` alone.
         parse: Called with the draft of the section and the arguments of a word that is used.
     """
 
@@ -54,6 +57,7 @@ class Keyword:
     reason: str = ""
     is_option: bool = False
     repeats: bool = False
+    is_http: bool = False
     parse: Callable[[Any, Arguments], None] | None = None
 
 
@@ -82,17 +86,26 @@ _REASONS = {
     "agent": "agent checks are not done by this version",
     "check": "checks are TCP connects here; write 'option tcp-check' and 'tcp-check connect'",
     "gone": "HAProxy 2.6 does not have it any more",
-    "http": "it is for HTTP, and this version forwards TCP only",
+    "http": "HAProxy has it, this version does not",
     "if": "conditional blocks are not read by this version; write the lines that hold",
     "lack": "HAProxy has it, this version does not",
     "name": "a name is resolved once, at the start",
-    "proxy": "this version does not speak the PROXY protocol",
     "tls": "TLS passes through untouched, it is not decrypted here",
 }
 
 
-def _table(text: str) -> Iterator[tuple[str, str, Verdict, str]]:
-    """Yield word, middle column, verdict and reason for each line of ``text``.
+class _Row(NamedTuple):
+    """A line of a table: a word, the middle column, and what the others say."""
+
+    word: str
+    middle: str
+    verdict: Verdict
+    reason: str
+    is_http: bool
+
+
+def _table(text: str) -> Iterator[_Row]:
+    """Yield what each line of ``text`` says.
 
     Columns are parted by two spaces or more. The third one is ``none`` (no effect) or a key of
     the reasons; a fourth one says what to write instead.
@@ -100,29 +113,31 @@ def _table(text: str) -> Iterator[tuple[str, str, Verdict, str]]:
     for line in text.strip().splitlines():
         word, middle, key, *advice = re.split(r"\s{2,}", line.strip())
         if key == "none":
-            yield word, middle, Verdict.NO_EFFECT, ""
+            yield _Row(word, middle, Verdict.NO_EFFECT, "", is_http=False)
         else:
-            yield word, middle, Verdict.REFUSED, "; ".join((_REASONS[key], *advice))
+            reason = "; ".join((_REASONS[key], *advice))
+            yield _Row(word, middle, Verdict.REFUSED, reason, is_http=key == "http")
 
 
 def keywords(text: str) -> dict[str, Keyword]:
     """Return the rows of a table of sections; a ``*`` after the sections marks an option."""
     return {
-        word: Keyword(
-            sections=where.rstrip("*"),
-            verdict=verdict,
-            reason=reason,
-            is_option=where.endswith("*"),
+        row.word: Keyword(
+            sections=row.middle.rstrip("*"),
+            verdict=row.verdict,
+            reason=row.reason,
+            is_option=row.middle.endswith("*"),
+            is_http=row.is_http,
         )
-        for word, where, verdict, reason in _table(text)
+        for row in _table(text)
     }
 
 
 def words(text: str) -> dict[str, Word]:
     """Return the rows of a table of ``bind`` or ``server`` words."""
     return {
-        word: Word(arguments=int(count), verdict=verdict, reason=reason)
-        for word, count, verdict, reason in _table(text)
+        row.word: Word(arguments=int(row.middle), verdict=row.verdict, reason=row.reason)
+        for row in _table(text)
     }
 
 
@@ -331,158 +346,4 @@ GLOBAL_WORDS = keywords("""
     wurfl-information-list                      G  none
     wurfl-information-list-separator            G  none
     zero-warning                                G  none
-""")
-
-# The words of proxies that need no code; those that are used stand in proxy_words.
-IDLE_PROXY_WORDS = keywords("""
-    acl                                   DFLB  none
-    appsession                            DLB  gone
-    backlog                               DFL  none
-    bind-process                          DFLB  none
-    block                                 DFL  gone
-    capture                               FL  none
-    cliexp                                DFL  gone
-    clitimeout                            DFL  gone  write 'timeout client'
-    compression                           DFLB  http
-    contimeout                            DLB  gone  write 'timeout connect'
-    cookie                                DLB  http  clients stick by their address: 'stick on src'
-    declare                               FL  none
-    description                           FLB  none
-    dispatch                              LB  lack  write a server
-    dynamic-cookie-key                    DLB  http
-    email-alert                           DFLB  none
-    error-log-format                      DFL  none
-    errorfile                             DFLB  none
-    errorfiles                            DFLB  none
-    errorloc                              DFLB  none
-    errorloc302                           DFLB  none
-    errorloc303                           DFLB  none
-    external-check                        DLB  check
-    filter                                FLB  lack
-    force-persist                         LB  lack
-    grace                                 DFLB  gone
-    http-after-response                   DFLB  http
-    http-check                            DLB  check
-    http-error                            DFLB  none
-    http-request                          DFLB  http
-    http-response                         DFLB  http
-    http-reuse                            DLB  http
-    http-send-name-header                 DLB  http
-    id                                    FLB  none
-    ignore-persist                        LB  lack
-    log                                   DFLB*  none
-    log-format                            DFL  none
-    log-format-sd                         DFL  none
-    log-tag                               DFLB  none
-    max-keep-alive-queue                  DLB  http
-    max-session-srv-conns                 DFL  http
-    monitor                               FL  http
-    monitor-net                           DFL  gone
-    monitor-uri                           DFL  http
-    option abortonclose                   DLB*  lack
-    option accept-invalid-http-request    DFL*  http
-    option accept-invalid-http-response   DLB*  http
-    option checkcache                     DLB*  http
-    option contstats                      DFL*  none
-    option disable-h2-upgrade             DFL*  none
-    option dontlog-normal                 DFL*  none
-    option dontlognull                    DFL*  none
-    option external-check                 DLB  check
-    option forceclose                     DFLB*  gone  it is for HTTP
-    option forwardfor                     DFLB  http  no header can be added inside TLS or plain TCP
-    option h1-case-adjust-bogus-client    DFL*  http
-    option h1-case-adjust-bogus-server    DLB*  http
-    option http-buffer-request            DFLB*  http
-    option http-ignore-probes             DFL*  http
-    option http-keep-alive                DFLB*  http
-    option http-no-delay                  DFLB*  http
-    option http-pretend-keepalive         DLB*  http
-    option http-restrict-req-hdr-names    DFLB  http
-    option http-server-close              DFLB*  http
-    option http-tunnel                    DFLB*  gone  it is for HTTP
-    option http-use-proxy-header          DFL*  http
-    option http_proxy                     DFLB*  gone  it is for HTTP
-    option httpchk                        DLB  check
-    option httpclose                      DFLB*  http
-    option httplog                        DFL  none
-    option httpslog                       DFL  none
-    option idle-close-on-response         DFL*  http
-    option independent-streams            DFLB*  lack
-    option ldap-check                     DLB  check
-    option log-health-checks              DLB*  none
-    option log-separate-errors            DFL*  none
-    option logasap                        DFL*  none
-    option mysql-check                    DLB  check
-    option nolinger                       DFLB*  lack
-    option originalto                     DFLB  http
-    option pgsql-check                    DLB  check
-    option prefer-last-server             DLB*  http
-    option redis-check                    DLB  check
-    option smtpchk                        DLB  check
-    option socket-stats                   DFL*  none
-    option splice-auto                    DFLB*  none
-    option splice-request                 DFLB*  none
-    option splice-response                DFLB*  none
-    option spop-check                     DLB  check
-    option ssl-hello-chk                  DLB  check
-    option tcp-smart-accept               DFL*  none
-    option tcp-smart-connect              DLB*  none
-    option tcplog                         DFLB  none
-    option transparent                    DLB*  lack
-    persist                               DLB  lack
-    rate-limit                            DFL  lack
-    redirect                              FLB  http
-    redisp                                DLB  gone  write 'option redispatch'
-    redispatch                            DLB  gone  write 'option redispatch'
-    reqadd                                DFLB  gone  it is for HTTP
-    reqallow                              DFLB  gone  it is for HTTP
-    reqdel                                DFLB  gone  it is for HTTP
-    reqdeny                               DFLB  gone  it is for HTTP
-    reqiallow                             DFLB  gone  it is for HTTP
-    reqidel                               DFLB  gone  it is for HTTP
-    reqideny                              DFLB  gone  it is for HTTP
-    reqipass                              DFLB  gone  it is for HTTP
-    reqirep                               DFLB  gone  it is for HTTP
-    reqitarpit                            DFLB  gone  it is for HTTP
-    reqpass                               DFLB  gone  it is for HTTP
-    reqrep                                DFLB  gone  it is for HTTP
-    reqtarpit                             DFLB  gone  it is for HTTP
-    retry-on                              DLB  lack  a failed connect is retried, nothing else is
-    rspadd                                DFLB  gone  it is for HTTP
-    rspdel                                DFLB  gone  it is for HTTP
-    rspdeny                               DFLB  gone  it is for HTTP
-    rspidel                               DFLB  gone  it is for HTTP
-    rspideny                              DFLB  gone  it is for HTTP
-    rspirep                               DFLB  gone  it is for HTTP
-    rsprep                                DFLB  gone  it is for HTTP
-    server-state-file-name                DLB  none
-    server-template                       LB  lack  write a line for each server
-    source                                DLB  lack
-    srvexp                                DLB  gone
-    srvtimeout                            DLB  gone  write 'timeout server'
-    stats                                 DFLB  http
-    stick store-response                  LB  lack  the client's address is stored by 'stick on src'
-    tcp-check comment                     DLB  none
-    tcp-check expect                      DLB  check
-    tcp-check send                        DLB  check
-    tcp-check send-binary                 DLB  check
-    tcp-check send-binary-lf              DLB  check
-    tcp-check send-lf                     DLB  check
-    tcp-check set-var                     DLB  check
-    tcp-check set-var-fmt                 DLB  check
-    tcp-check unset-var                   DLB  check
-    tcp-request                           DFLB  lack
-    tcp-response                          DLB  lack
-    timeout clitimeout                    DFL  gone  write 'timeout client'
-    timeout contimeout                    DLB  gone  write 'timeout connect'
-    timeout http-keep-alive               DFLB  none
-    timeout http-request                  DFLB  none
-    timeout srvtimeout                    DLB  gone  write 'timeout server'
-    timeout tarpit                        DFLB  none
-    transparent                           DLB  lack
-    unique-id-format                      DFL  none
-    unique-id-header                      DFL  none
-    use-fcgi-app                          LB  http
-    use-server                            LB  lack
-    use_backend                           FL  lack  name one backend with 'default_backend'
 """)

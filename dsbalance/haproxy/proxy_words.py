@@ -1,24 +1,21 @@
 """The words of defaults, frontend, listen and backend sections that are used. No I/O.
 
-A section starts from a copy of its ``defaults`` and each statement changes the copy. What a
-statement needs from elsewhere (a table, a backend, a tracked server) is looked up when all files
-have been read.
+Those of ``mode http`` are in ``http_words``, those that say who may come in, and who goes where, in
+``access_words``. Each changes the draft of its section.
 
 Source: HAProxy 2.6 configuration manual, 4.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import enum
-import operator
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from dsbalance.errors import ConfigError
-from dsbalance.haproxy.keywords import IDLE_PROXY_WORDS, Keyword
+from dsbalance.haproxy.access_words import ACCESS_WORDS, Counters
+from dsbalance.haproxy.http_words import HTTP_WORDS
+from dsbalance.haproxy.idle_words import IDLE_PROXY_WORDS
+from dsbalance.haproxy.keywords import Keyword
 from dsbalance.haproxy.lexer import (
     MAX_INTEGER,
     parse_choice,
@@ -27,19 +24,13 @@ from dsbalance.haproxy.lexer import (
     parse_time,
     quoted,
 )
-from dsbalance.haproxy.server_words import (
-    ServerLine,
-    ServerWords,
-    read_binds,
-    read_default_server,
-    read_server,
-)
-from dsbalance.haproxy.statement import Arguments, Place
+from dsbalance.haproxy.sections import DRAWS, Named, PlacedRule, Section
+from dsbalance.haproxy.server_words import read_binds, read_default_server, read_server
+from dsbalance.haproxy.statement import Arguments
 from dsbalance.model import (
     MAX_DRAWS,
     MAX_PERCENT,
     Balance,
-    Bind,
     HashKind,
     HashType,
     SrvKey,
@@ -54,154 +45,17 @@ HASH_FUNCTIONS = ("sdbm", "djb2", "wt6", "crc32")
 
 # `random(N)`; N may be left out, observed on HAProxy 2.6.12.
 _RANDOM = re.compile(r"random\((.*)\)")
-_DRAWS = 2
 
 # A check makes its connects one after the other, for each server. HAProxy sets no limit.
 MAX_CHECKS = 64
 
 
-class Kind(enum.StrEnum):
-    """What a section is. The first letter, as a capital, stands for it in the tables."""
-
-    GLOBAL = "global"
-    DEFAULTS = "defaults"
-    FRONTEND = "frontend"
-    LISTEN = "listen"
-    BACKEND = "backend"
-
-    @property
-    def letter(self) -> str:
-        """How the tables name it."""
-        return self[0].upper()
-
-
-_FRONTENDS = (Kind.FRONTEND, Kind.LISTEN)
-_BACKENDS = (Kind.BACKEND, Kind.LISTEN)
-
-
-class Named(NamedTuple):
-    """The name of a backend, and where it was given."""
-
-    name: str
-    place: Place
-
-
-class PlacedPercentage(NamedTuple):
-    """The number of a ``bounded-clients`` comment, and where it stands."""
-
-    percent: int
-    place: Place
-
-
-class PlacedRule(NamedTuple):
-    """A ``stick`` rule, and where it stands."""
-
-    rule: StickRule
-    place: Place
-
-
-@dataclass(slots=True)
-class Settings:
-    """What a section inherits from its ``defaults``. Durations: None is no limit."""
-
-    is_disabled: bool = False
-    default_backend: Named | None = None
-    maxconn: int | None = None
-    timeout_client: float | None = None
-    timeout_client_fin: float | None = None
-    has_client_keepalive: bool = False
-    client_idle: int | None = None
-    client_interval: int | None = None
-    client_count: int | None = None
-
-    balance: Balance = Balance.ROUNDROBIN
-    random_draws: int = _DRAWS
-    hash_balance_factor: int = 0
-    fullconn: int | None = None
-    persist: bool = False
-    hash_type: HashType = dataclasses.field(default_factory=HashType)
-    retries: int = 3
-    redispatch: int = 0
-    allbackups: bool = False
-    timeout_connect: float | None = None
-    timeout_server: float | None = None
-    timeout_server_fin: float | None = None
-    timeout_tunnel: float | None = None
-    timeout_queue: float | None = None
-    timeout_check: float | None = None
-    has_server_keepalive: bool = False
-    server_idle: int | None = None
-    server_interval: int | None = None
-    server_count: int | None = None
-    has_tcp_check: bool = False
-    check_ports: tuple[int | None, ...] = ()
-    default_server: ServerWords = dataclasses.field(default_factory=ServerWords)
-
-    def inherited(self) -> Settings:
-        """Return what a section starts from that takes these as its defaults."""
-        # Several times faster than `dataclasses.replace`, for files of thousands of sections.
-        copy = Settings(*_all_settings(self))
-        if not copy.has_tcp_check:
-            # Observed on HAProxy 2.6.12: the rules pass on only together with the option.
-            copy.check_ports = ()
-        return copy
-
-
-_all_settings: Callable[[Settings], tuple[Any, ...]] = operator.attrgetter(
-    *(field.name for field in dataclasses.fields(Settings))
-)
-
-
-class Section:
-    """One section of a proxy, or one ``defaults``, while it is read."""
-
-    __slots__ = (
-        "bind_places",
-        "binds",
-        "bounded_clients",
-        "has_own_checks",
-        "is_backend",
-        "is_frontend",
-        "kind",
-        "name",
-        "place",
-        "policy",
-        "seen",
-        "servers",
-        "settings",
-        "stick",
-        "table",
-    )
-
-    def __init__(self, kind: Kind, name: str, place: Place, settings: Settings) -> None:
-        self.kind = kind
-        self.name = name
-        self.place = place
-        self.settings = settings
-        # Whether clients may connect to it, and whether it may have servers.
-        self.is_frontend = kind in _FRONTENDS
-        self.is_backend = kind in _BACKENDS
-        self.binds: list[Bind] = []
-        self.bind_places: list[Place] = []
-        self.servers: dict[str, ServerLine] = {}
-        self.stick: list[PlacedRule] = []
-        self.table: Table | None = None
-        self.policy: str | None = None
-        self.bounded_clients: PlacedPercentage | None = None
-        self.has_own_checks = False
-        # The keywords met so far that are not made to be repeated.
-        self.seen: set[str] = set()
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.name}".rstrip()
-
-
 def _balance(section: Section, args: Arguments) -> None:
     word = args.only(f"one of {', '.join(Balance)}")
-    draws = _DRAWS
+    draws = DRAWS
     if match := _RANDOM.fullmatch(word):
         word = Balance.RANDOM
-        draws = parse_integer(match[1], 1, MAX_DRAWS) if match[1] else _DRAWS
+        draws = parse_integer(match[1], 1, MAX_DRAWS) if match[1] else DRAWS
     section.settings.balance = parse_choice(word, Balance)
     section.settings.random_draws = draws
 
@@ -246,11 +100,9 @@ def _maxconn(section: Section, args: Arguments) -> None:
 
 
 def _mode(section: Section, args: Arguments) -> None:
-    word = args.only("tcp")
-    if word == "http":
-        raise ConfigError("http is refused: this version forwards TCP only; write 'mode tcp'")
-    if word != "tcp":
-        raise ConfigError(f"expects tcp, not {quoted(word)}")
+    if (word := args.only("tcp or http")) not in {"tcp", "http"}:
+        raise ConfigError(f"expects tcp or http, not {quoted(word)}")
+    section.own_http().is_on = word == "http"
 
 
 def _redispatch(section: Section, args: Arguments) -> None:
@@ -292,8 +144,6 @@ def _stick(action: StickAction) -> Callable[[Section, Arguments], None]:
 
 
 def _stick_table(section: Section, args: Arguments) -> None:
-    if section.kind is Kind.FRONTEND:
-        raise ConfigError("refused: a frontend owns no table here; put it into a backend")
     if section.table is not None:
         raise ConfigError("the section has a stick-table already")
     kind: TableType | None = None
@@ -301,6 +151,7 @@ def _stick_table(section: Section, args: Arguments) -> None:
     expire = None
     nopurge = False
     srvkey = SrvKey.NAME
+    counters = Counters()
     while args:
         word = args.take("type")
         if word == "type":
@@ -313,40 +164,57 @@ def _stick_table(section: Section, args: Arguments) -> None:
             nopurge = True
         elif word == "srvkey":
             srvkey = parse_choice(args.take("name or addr"), SrvKey)
+        elif word == "store":
+            counters.read(args.take("conn_cur or conn_rate(PERIOD)"))
         else:
             raise ConfigError(_no_table_word(word))
     if kind is None or not size:
         raise ConfigError("expects type ip size N, such as 'type ip size 200k expire 30m'")
-    section.table = Table(size=size, expire=expire, type=kind, nopurge=nopurge, srvkey=srvkey)
+    section.table = Table(
+        size=size,
+        expire=expire,
+        type=kind,
+        nopurge=nopurge,
+        srvkey=srvkey,
+        stores_conn_cur=counters.stores_conn_cur,
+        conn_rate_period=counters.conn_rate_period,
+    )
 
 
 def _no_table_word(word: str) -> str:
-    if word in {"peers", "store"}:
-        return f"{word} is refused: a table keeps the client's server, and is not shared"
-    return f"expects type, size, expire, nopurge or srvkey, not {quoted(word)}"
+    if word == "peers":
+        return f"{word} is refused: a table is not shared with another process"
+    return f"expects type, size, expire, nopurge, srvkey or store, not {quoted(word)}"
 
 
 def _tcp_check_connect(section: Section, args: Arguments) -> None:
+    settings = section.settings
     port = None
+    sends_proxy = False
     while args:
         word = args.take("port")
         if word == "port":
             port = parse_integer(args.take("a port"), 1, 65535)
+        elif word == "send-proxy":
+            sends_proxy = True
         elif word == "comment":
             args.take("a text")
         elif word in {"addr", "alpn", "default", "linger", "proto", "sni", "via-socks4"}:
             raise ConfigError(f"{word} is refused: HAProxy has it, this version does not")
-        elif word in {"send-proxy", "ssl"}:
+        elif word == "ssl":
             raise ConfigError(f"{word} is refused: a check is a plain TCP connect")
         else:
-            raise ConfigError(f"expects port N or nothing, not {quoted(word)}")
+            raise ConfigError(f"expects port N, send-proxy or nothing, not {quoted(word)}")
     if not section.has_own_checks:
         # The first rule of a section replaces what it inherited.
         section.has_own_checks = True
-        section.settings.check_ports = ()
-    if len(section.settings.check_ports) == MAX_CHECKS:
+        settings.check_ports = ()
+    if len(settings.check_ports) == MAX_CHECKS:
         raise ConfigError(f"a check makes at most {MAX_CHECKS} connects")
-    section.settings.check_ports += (port,)
+    if settings.check_ports and sends_proxy is not settings.checks_send_proxy:
+        raise ConfigError("all connects of a check start with send-proxy, or none of them does")
+    settings.check_ports += (port,)
+    settings.checks_send_proxy = sends_proxy
 
 
 def _tcpka(section: Section, args: Arguments) -> None:
@@ -403,6 +271,8 @@ def _count(field: str) -> Callable[[Section, Arguments], None]:
 
 PROXY_WORDS: Mapping[str, Keyword] = {
     **IDLE_PROXY_WORDS,
+    **ACCESS_WORDS,
+    **HTTP_WORDS,
     "balance": Keyword(sections="DLB", parse=_balance),
     "bind": Keyword(sections="FL", repeats=True, parse=_bind),
     "clitcpka-cnt": Keyword(sections="DFL", parse=_count("client_count")),

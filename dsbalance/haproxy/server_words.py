@@ -27,7 +27,8 @@ from dsbalance.haproxy.lexer import (
 )
 from dsbalance.haproxy.statement import Arguments, Place
 from dsbalance.hashring import MAX_WEIGHT
-from dsbalance.model import Bind, Check, HashKey, InitState, Observe, OnError, Server
+from dsbalance.model import Bind, Check, Observe, Server
+from dsbalance.words import HashKey, InitState, OnError, SendProxy
 
 # A check is frozen, and mostly the same for all servers of a backend.
 _check = functools.lru_cache(maxsize=8)(Check)
@@ -63,6 +64,9 @@ class ServerWords:
     init_state: InitState = InitState.UP
     hash_key: HashKey = HashKey.ID
     guid: str | None = None
+    sends_proxy_v1: bool = False
+    sends_proxy_v2: bool = False
+    checks_send_proxy: bool = False
 
     def copy(self) -> ServerWords:
         """Return what a line starts from that takes these as its defaults."""
@@ -81,6 +85,7 @@ class BindWords:
 
     name: str = ""
     v6only: bool | None = None
+    accept_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +105,12 @@ class CheckRules:
 
     Attributes:
         ports: Of each ``tcp-check connect``; None: the server's check port, or its port.
+        send_proxy: Whether each of them has ``send-proxy``.
         timeout: ``timeout check``.
     """
 
     ports: tuple[int | None, ...] = ()
+    send_proxy: bool = False
     timeout: float | None = None
 
 
@@ -144,6 +151,7 @@ def _bind(word: str, draft: BindWords) -> Bind:
         last_port=address.last_port,
         name=draft.name,
         v6only=draft.v6only,
+        accept_proxy=draft.accept_proxy,
     )
 
 
@@ -295,7 +303,27 @@ def make_server(line: ServerLine, backend: str, rules: CheckRules) -> Server:
         init_state=words_.init_state if words_.is_checked else InitState.UP,
         hash_key=words_.hash_key,
         guid=words_.guid,
+        send_proxy=_send_proxy(words_),
+        check_send_proxy=words_.is_checked and _checks_send_proxy(words_, rules),
     )
+
+
+def _send_proxy(words_: ServerWords) -> SendProxy | None:
+    """Return the header of a server that is told to send one, or both: then the second version."""
+    if words_.sends_proxy_v2:
+        return SendProxy.V2
+    return SendProxy.V1 if words_.sends_proxy_v1 else None
+
+
+def _checks_send_proxy(words_: ServerWords, rules: CheckRules) -> bool:
+    """Return whether checks start with a header: as the rules say, or the server's own words.
+
+    Checks of an address or a port of their own do so only where that is said.
+    """
+    if rules.ports:
+        return rules.send_proxy
+    is_elsewhere = words_.check_port is not None or words_.check_host is not None
+    return words_.checks_send_proxy or (_send_proxy(words_) is not None and not is_elsewhere)
 
 
 def _limits(words_: ServerWords) -> tuple[int | None, int | None]:
@@ -361,7 +389,7 @@ def _parse_slowstart(word: str) -> float | None:
 
 def _parse_observe(word: str) -> bool:
     if word == "layer7":
-        raise ConfigError("layer7 is for HTTP, and this version forwards TCP only; write layer4")
+        raise ConfigError("layer7: HAProxy has it, this version does not; write layer4")
     if word not in {"none", "layer4"}:
         raise ConfigError(f"expects layer4 or none, not {quoted(word)}")
     return word == "layer4"
@@ -410,6 +438,7 @@ def _flag(field: str, value: object) -> Word:
 
 
 BIND_WORDS: Mapping[str, Word] = {
+    "accept-proxy": _flag("accept_proxy", value=True),
     "name": _valued("name", str),
     "v4v6": _flag("v6only", value=False),
     "v6only": _flag("v6only", value=True),
@@ -420,6 +449,7 @@ SERVER_WORDS: Mapping[str, Word] = {
     "addr": _valued("check_host", _parse_check_host),
     "backup": _flag("backup", value=True),
     "check": _flag("is_checked", value=True),
+    "check-send-proxy": _flag("checks_send_proxy", value=True),
     "disabled": _flag("disabled", value=True),
     "downinter": _valued("down_interval", _parse_interval),
     "enabled": _flag("disabled", value=False),
@@ -438,6 +468,9 @@ SERVER_WORDS: Mapping[str, Word] = {
     "minconn": _valued("minconn", _parse_limit),
     "no-backup": _flag("backup", value=False),
     "no-check": _flag("is_checked", value=False),
+    "no-check-send-proxy": _flag("checks_send_proxy", value=False),
+    "no-send-proxy": _flag("sends_proxy_v1", value=False),
+    "no-send-proxy-v2": _flag("sends_proxy_v2", value=False),
     "non-stick": _flag("non_stick", value=True),
     "observe": _valued("is_observed", _parse_observe),
     "on-error": _valued("on_error", _parse_on_error),
@@ -445,6 +478,8 @@ SERVER_WORDS: Mapping[str, Word] = {
     "on-marked-up": _valued("shutdown_backups_on_up", _one_of("shutdown-backup-sessions")),
     "port": _valued("check_port", _parse_port),
     "rise": _valued("rise", _parse_streak),
+    "send-proxy": _flag("sends_proxy_v1", value=True),
+    "send-proxy-v2": _flag("sends_proxy_v2", value=True),
     "slowstart": _valued("slowstart", _parse_slowstart),
     "track": _valued("track", _parse_track),
     "weight": _valued("weight", _parse_weight),

@@ -128,6 +128,10 @@ class Arguments:
         self._next += 1
         return self._words[self._next - 1]
 
+    def peek(self) -> str:
+        """Return the next word without taking it; nothing when there is none."""
+        return self._words[self._next] if self else ""
+
     def skip(self, count: int) -> None:
         """Pass over up to ``count`` words."""
         self._next += count

@@ -2,7 +2,7 @@
 
     said by                                     written in
     all frontends, or all backends, alike       defaults
-    a frontend and a backend of its name        listen, where the order allows it
+    a frontend and a backend of its name        listen, where their order and their words allow it
     all servers of a backend alike              default-server
     the rest                                    its own section or server line
 
@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from dsbalance.errors import ConfigError
+from dsbalance.haproxy.http_writer import backend_lines, frontend_lines
 from dsbalance.haproxy.lexer import (
     MAX_INTEGER,
     MAX_SIZE,
@@ -64,12 +66,13 @@ def write(config: Config) -> str:
             address of another kind, checks of one backend that differ in how many ports they try
             or in their timeout, a number beyond HAProxy's.
     """
-    front = _common([_client_lines(frontend) for frontend in config.frontends])
-    back = _common([_server_side_lines(backend) for backend in config.backends])
-    sections = [
-        _section(frontend, backend, shared=front + back)
-        for frontend, backend in _paired(config.frontends, config.backends)
+    is_all_http = all(f.http for f in config.frontends) and all(b.http for b in config.backends)
+    shared = [
+        "mode http" if is_all_http else "mode tcp",
+        *_common([_client_lines(frontend) for frontend in config.frontends]),
+        *_common([_server_side_lines(backend) for backend in config.backends]),
     ]
+    sections = [_section(frontend, backend, shared) for frontend, backend in _paired(config)]
     process = [
         *_number("maxconn", config.maxconn),
         *_time("hard-stop-after", config.hard_stop_after),
@@ -77,7 +80,7 @@ def write(config: Config) -> str:
     if process:
         sections.insert(0, ["global", *process])
     if config.frontends or config.backends:
-        sections.insert(bool(process), ["defaults", "mode tcp", *front, *back])
+        sections.insert(bool(process), ["defaults", *shared])
     return "\n".join(
         "".join(f"{'    ' if number else ''}{line}\n" for number, line in enumerate(section))
         for section in sections
@@ -90,19 +93,18 @@ def _common(sections: Sequence[Sequence[str]]) -> list[str]:
     return [line for line in first if all(line in section for section in sections)]
 
 
-def _paired(
-    frontends: Sequence[Frontend], backends: Sequence[Backend]
-) -> Iterator[tuple[Frontend | None, Backend | None]]:
+def _paired(config: Config) -> Iterator[tuple[Frontend | None, Backend | None]]:
     """Yield the sections in an order that gives frontends and backends theirs.
 
     A frontend and the backend of its name are one section unless a section before it has used a
-    later backend.
+    later backend, or they say something that a ``listen`` cannot.
     """
+    backends = config.backends
     index = {backend.name: number for number, backend in enumerate(backends)}
     used = 0
-    for frontend in frontends:
+    for frontend in config.frontends:
         own = index.get(frontend.name, -1) if frontend.backend == frontend.name else -1
-        if own < used:
+        if own < used or not _is_one(frontend, backends[own], config.frontends):
             yield frontend, None
             continue
         for backend in backends[used:own]:
@@ -113,22 +115,52 @@ def _paired(
         yield None, backend
 
 
+def _is_one(frontend: Frontend, backend: Backend, frontends: Iterable[Frontend]) -> bool:
+    """Return whether a ``listen`` can say both.
+
+    It has one table, says once what it does with heads, and is no backend for itself. Its rules are
+    run once, by its frontend; if it has any, nobody else may send clients to its backend.
+    """
+    names = {route.backend for route in frontend.routes}
+    if frontend.table is not None or backend.name in names:
+        return False
+    if frontend.http is None:
+        return True
+    ruleless = replace(frontend.http, request_rules=(), response_rules=(), monitor_uri=None)
+    if ruleless != backend.http:
+        return False
+    if not frontend.http.request_rules and not frontend.http.response_rules:
+        return True
+    others = (other for other in frontends if other is not frontend)
+    return not any(
+        backend.name in (other.backend, *(route.backend for route in other.routes))
+        for other in others
+    )
+
+
 def _section(
     frontend: Frontend | None, backend: Backend | None, shared: Sequence[str]
 ) -> list[str]:
     """Return the lines of one section, the first one its name."""
     header = ""
     lines: list[str] = []
+    side = frontend or backend
+    if side and side.http and "mode http" not in shared:
+        lines.append("mode http")
     if frontend:
         header = f"frontend {frontend.name}"
         lines += map(_bind_line, frontend.binds)
         lines += _number("maxconn", frontend.maxconn)
         lines += (line for line in _client_lines(frontend) if line not in shared)
+        if frontend.table:
+            lines.append(_table_line(frontend.table, header))
+        lines += frontend_lines(frontend)
         if not backend:
             lines.append(f"default_backend {frontend.backend}")
     if backend:
         header = f"{'listen' if frontend else 'backend'} {backend.name}"
         lines += (line for line in _server_side_lines(backend) if line not in shared)
+        lines += [] if frontend else backend_lines(backend)
         lines += _choice_lines(backend)
         lines += _server_lines(backend)
     return [header, *lines]
@@ -183,7 +215,7 @@ def _choice_lines(backend: Backend) -> Iterator[str]:
         yield f"# dsbalance: policy {backend.policy}"
     yield from _flag("option allbackups", backend.allbackups)
     if backend.table:
-        yield _table_line(backend.table, backend.name)
+        yield _table_line(backend.table, f"backend {backend.name}")
     for rule in backend.stick:
         table = "" if rule.table is None else f" table {rule.table}"
         yield f"stick {rule.action} src{table}"
@@ -194,14 +226,18 @@ def _function(hash_type: HashType) -> str:
     return {None: "", False: " sdbm", True: " sdbm avalanche"}[hash_type.avalanche]
 
 
-def _table_line(table: Table, name: str) -> str:
+def _table_line(table: Table, owner: str) -> str:
     if table.size > MAX_SIZE:
-        raise ConfigError(f"backend {name}: a table has at most {MAX_SIZE} entries")
+        raise ConfigError(f"{owner}: a table has at most {MAX_SIZE} entries")
     expire = "" if table.expire is None else f" expire {format_time(table.expire)}"
     nopurge = " nopurge" if table.nopurge else ""
     srvkey = "" if table.srvkey is SrvKey.NAME else f" srvkey {table.srvkey}"
     size = format_size(table.size)
-    return f"stick-table type {table.type} size {size}{expire}{nopurge}{srvkey}"
+    counters = ["conn_cur"] if table.stores_conn_cur else []
+    if table.conn_rate_period is not None:
+        counters.append(f"conn_rate({format_time(table.conn_rate_period)})")
+    store = f" store {','.join(counters)}" if counters else ""
+    return f"stick-table type {table.type} size {size}{expire}{nopurge}{srvkey}{store}"
 
 
 def _server_lines(backend: Backend) -> Iterator[str]:
@@ -211,11 +247,12 @@ def _server_lines(backend: Backend) -> Iterator[str]:
         raise ConfigError(f"backend {backend.name}: its checks have one timeout, not several")
     for check in checks[:1]:
         yield from _time("timeout check", check.timeout)
-    rules = _rules(checks, backend.name)
+    rules = _rules(backend)
     if rules:
         yield "option tcp-check"
+        word = _rules_word(backend)
     for port in rules:
-        yield "tcp-check connect" + ("" if port is None else f" port {port}")
+        yield "tcp-check connect" + ("" if port is None else f" port {port}") + word
     words = [list(_words(server, rules)) for server in backend.servers]
     checked = [w for w, server in zip(words, backend.servers, strict=True) if server.check]
     shared = [*_shared(checked, _OF_CHECKS), *_shared(words, _OF_SERVERS)]
@@ -235,6 +272,7 @@ _OF_CHECKS = (
 _OF_SERVERS = (
     *("weight ", "slowstart ", "minconn ", "maxconn ", "maxqueue "),
     *("on-marked-down ", "on-marked-up ", "hash-key "),
+    *("send-proxy", "check-send-proxy"),
 )
 
 
@@ -244,30 +282,53 @@ def _shared(servers: Sequence[Sequence[str]], prefixes: tuple[str, ...]) -> list
     return [word for word in _common(servers) if word.startswith(prefixes)]
 
 
-def _rules(checks: Sequence[Check], name: str) -> list[int | None]:
-    """Return the port of each ``tcp-check connect``; None: the ``port`` of the server.
+def _rules(backend: Backend) -> list[int | None]:
+    """Return the port of each ``tcp-check connect``; None: the ``port`` of the server, or its own.
 
-    Nothing when the word ``port`` alone can say it.
+    Nothing when the words of the servers alone can say it.
     """
-    if len({check.ports for check in checks}) == 1:
-        return list(checks[0].ports)
+    checks = [server.check for server in backend.servers if server.check]
     lengths = {len(check.ports) for check in checks}
     if lengths <= {0, 1}:
-        return []
+        if any(map(_is_silent, backend.servers)):
+            return [None]
+        said = {(s.check.ports, s.check_send_proxy) for s in backend.servers if s.check}
+        return list(checks[0].ports) if len(said) == 1 else []
     if len(lengths) > 1:
-        raise ConfigError(f"backend {name}: its checks try one number of ports, not several")
+        message = "its checks try one number of ports, not several"
+        raise ConfigError(f"backend {backend.name}: {message}")
     rules = [
         ports[0] if len(set(ports)) == 1 else None
         for ports in zip(*(check.ports for check in checks), strict=True)
     ]
     if any(len(_own_ports(check, rules)) > 1 for check in checks):
-        raise ConfigError(f"backend {name}: its checks differ in more than one port")
+        raise ConfigError(f"backend {backend.name}: its checks differ in more than one port")
     return rules
+
+
+def _is_silent(server: Server) -> bool:
+    """Return whether connections start with a header and checks at the same place do not.
+
+    Only a rule can say that.
+    """
+    check = server.check
+    if check is None or server.send_proxy is None or server.check_send_proxy:
+        return False
+    return not check.ports and check.host is None
+
+
+def _rules_word(backend: Backend) -> str:
+    """Return what ends each rule: all checks of a backend start with a header, or none does."""
+    said = {server.check_send_proxy for server in backend.servers if server.check}
+    if len(said) > 1:
+        message = "its checks start with a PROXY header, or not, all alike"
+        raise ConfigError(f"backend {backend.name}: {message}")
+    return " send-proxy" if True in said else ""
 
 
 def _own_ports(check: Check, rules: Sequence[int | None]) -> set[int]:
     """Return the ports that the server has to name because no rule does."""
-    if not rules:
+    if len(rules) != len(check.ports):
         return set(check.ports)
     return {port for port, rule in zip(check.ports, rules, strict=True) if rule is None}
 
@@ -296,6 +357,9 @@ def _words(server: Server, rules: Sequence[int | None]) -> Iterator[str]:
     yield from _flag("disabled", server.disabled)
     yield from _flag("on-marked-down shutdown-sessions", server.shutdown_on_down)
     yield from _flag("on-marked-up shutdown-backup-sessions", server.shutdown_backups_on_up)
+    if server.send_proxy is not None:
+        yield server.send_proxy
+    yield from _flag("check-send-proxy", server.check_send_proxy and not rules)
     if server.hash_key is not HashKey.ID:
         yield f"hash-key {server.hash_key}"
     if server.guid is not None:
@@ -342,6 +406,7 @@ def _bind_line(bind: Bind) -> str:
         words += ["name", quote(bind.name)]
     if bind.v6only is not None:
         words.append("v6only" if bind.v6only else "v4v6")
+    words += _flag("accept-proxy", bind.accept_proxy)
     return " ".join(words)
 
 
