@@ -297,5 +297,6 @@ def _fullconns(config: Config) -> dict[str, int]:
     sums: dict[str, int] = {}
     for frontend in config.frontends:
         most = frontend.maxconn or config.maxconn or 0
-        sums[frontend.backend] = sums.get(frontend.backend, 0) + most
+        for name in {frontend.backend, *(route.backend for route in frontend.routes)}:
+            sums[name] = sums.get(name, 0) + most
     return {name: max(1, -(-most // 10)) for name, most in sums.items()}

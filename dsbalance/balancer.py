@@ -46,6 +46,7 @@ from dsbalance.placement import (
 )
 from dsbalance.policy import BuiltIn, Guarded
 from dsbalance.queueing import Places
+from dsbalance.resting import Rest
 from dsbalance.retrying import RetryRule
 from dsbalance.roster import Roster
 from dsbalance.stats import BackendCounters, BackendSnapshot
@@ -65,7 +66,7 @@ __all__ = [
 ]
 
 # A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
-_QUEUED, _CONNECTING, _CONNECTED, _DISPLACED, _RELEASED = Stage
+_QUEUED, _CONNECTING, _CONNECTED, _RESTING, _DISPLACED, _RELEASED = Stage
 _STICKY = Reason.STICKY
 
 
@@ -92,6 +93,7 @@ class Balancer:
         "counters",
         "memory",
         "name",
+        "rest",
         "states",
     )
 
@@ -127,6 +129,7 @@ class Balancer:
         self._places = Places(self.counters)
         self.states: Mapping[str, ServerState] = self._roster.states
         self.memory.register(self.states.values())
+        self.rest = Rest(self.memory, self._places, self._roster, self.counters)
         self._chooser = Chooser(policies, self._roster, self._places)
         is_hash = isinstance(policies[0], SourceConsistent | SourceMap)
         self._retry = RetryRule(backend, is_hash=is_hash)
@@ -157,11 +160,8 @@ class Balancer:
             NoServerError: Nothing is usable. There is no placement then, so nothing to release.
         """
         counters, placement = self.counters, Placement(client)
-        counters.total += 1
         # Before the decision, which may depend on how many there are.
-        counters.current += 1
-        if counters.current > counters.peak:  # noqa: PLR1730 -- max() takes three times as long
-            counters.peak = counters.current
+        counters.enter()
         state = self.memory.recall(client, now)
         try:
             if state is None:
@@ -240,7 +240,8 @@ class Balancer:
         if state is not None and placement in state.placements:
             # Whoever leaves counts still, as in HAProxy, where a limit depends on their number.
             heirs = places.vacate(placement, state, self._roster.candidates)
-        self.counters.current -= 1
+        if stage is not _RESTING:
+            self.counters.current -= 1
         if stage is _QUEUED:
             places.withdraw(placement)
             heirs = () if state is None else places.admit(state, self._roster.candidates)

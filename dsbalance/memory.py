@@ -49,7 +49,7 @@ class Memory:
     A second rule for a table adds nothing: it would match the same entry, or store the same server.
     """
 
-    __slots__ = ("_by_id", "_by_key", "_held", "_is_lasting", "_matched")
+    __slots__ = ("_by_id", "_by_key", "_held", "_is_lasting", "_is_plain", "_matched")
 
     def __init__(self, backend: Backend, tables: Mapping[str, StickTable]) -> None:
         """Find the tables.
@@ -73,6 +73,12 @@ class Memory:
         self._matched = tuple((table, self._by_key[table.srvkey]) for table in matched)
         self._held = tuple(held.items())
         self._is_lasting = backend.persist
+        # The usual case: one table, that is looked up and stored into, by the servers' names.
+        self._is_plain = (
+            held == dict.fromkeys(matched, True)
+            and [table.srvkey for table in held] == [SrvKey.NAME]
+            and not backend.persist
+        )
 
     def register(self, states: Iterable[ServerState]) -> None:
         """Know servers that have come, and let the backends that share a table know their ids."""
@@ -114,6 +120,21 @@ class Memory:
             if state is not None and (state.is_running or self._is_lasting):
                 return state
         return None
+
+    def sends_back(self, placement: Placement, state: ServerState, now: float) -> bool:
+        """Return whether the entries that a placement holds send its client where it was.
+
+        Args:
+            placement: It was connected to ``state``, and still holds its entries.
+            state: Its server.
+            now: Monotonic seconds.
+        """
+        held = placement.held
+        if self._is_plain and held:
+            table, key = held[0]
+            return state.is_running and table.peek(key, now) == state.name
+        is_same = self.recall(placement.client, now) is state
+        return is_same and len(held) >= len(self._held)
 
     def keep(self, placement: Placement, now: float) -> None:
         """Store where a session went, and hold its entries until it is released."""

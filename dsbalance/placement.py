@@ -6,7 +6,8 @@ A :class:`Placement` is one session's hold on a backend, from its first decision
     QUEUED       a turn in one of two queues      a place: CONNECTING; its server lost: DISPLACED
     CONNECTING   a place at its server            CONNECTED; a redispatch: CONNECTING or QUEUED,
                                                   or DISPLACED for the length of a pause
-    CONNECTED    the place, its stick entries     RELEASED
+    CONNECTED    the place, its stick entries     RELEASED; nothing to do for now: RESTING
+    RESTING      its stick entries                something to do: CONNECTED, or RELEASED
     DISPLACED    nothing                          another decision: CONNECTING or QUEUED
     RELEASED     nothing                          -
 
@@ -99,6 +100,7 @@ class Stage(enum.Enum):
     QUEUED = enum.auto()
     CONNECTING = enum.auto()
     CONNECTED = enum.auto()
+    RESTING = enum.auto()
     DISPLACED = enum.auto()
     RELEASED = enum.auto()
 

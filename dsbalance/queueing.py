@@ -51,8 +51,8 @@ class Places:
             False if that is full too (``maxqueue``): it has neither.
         """
         placement.server = state
-        if state.maxconn is None or not (state.queue or len(state.placements) >= _limit(state)):
-            self._occupy(placement, state)
+        if self.has_room(state):
+            self.occupy(placement, state)
             return True
         most = state.server.maxqueue
         if most is not None and len(state.queue) >= most:
@@ -85,9 +85,13 @@ class Places:
         Returns:
             Who has got it: one session or none, or several if the server may have more than before.
         """
-        state.placements.remove(placement)
-        self._recount(state)
-        if not (state.queue or self.shared):
+        placements, queue = state.placements, state.queue
+        placements.remove(placement)
+        load = len(placements) + len(queue)
+        if load != state.moved_load:
+            self._moves = state.moved = self._moves + 1
+            state.moved_load = load
+        if not (queue or self.shared):
             return ()
         return self.admit(state, candidates)
 
@@ -107,9 +111,13 @@ class Places:
                 heir = shared.popleft()
                 heir.server = state
                 heir.reason = Reason.QUEUE
-            self._occupy(heir, state)
+            self.occupy(heir, state)
             heirs.append(heir)
         return tuple(heirs)
+
+    def has_room(self, state: ServerState) -> bool:
+        """Return whether a session may have a place at a server before anybody else."""
+        return state.maxconn is None or not (state.queue or len(state.placements) >= _limit(state))
 
     def dissolve(self, state: ServerState) -> tuple[Placement, ...]:
         """End a server's queue, and return who was in it: DISPLACED, the oldest first."""
@@ -134,20 +142,21 @@ class Places:
         tickets = [placement.ticket for placement in self.shared]
         assert tickets == sorted(set(tickets)), "the oldest is the first"
 
-    def _recount(self, state: ServerState) -> None:
-        """Note a server's load when a session has taken its place, or left it."""
-        if len(state.placements) + len(state.queue) != state.moved_load:
-            self.touch(state)
-
-    def _occupy(self, placement: Placement, state: ServerState) -> None:
+    def occupy(self, placement: Placement, state: ServerState) -> None:
+        """Give a session a place at a server that has room for it."""
         placement.stage = _CONNECTING
         placements = state.placements
         placements.add(placement)
-        self._recount(state)
+        count = len(placements)
+        load = count + len(state.queue)
+        if load != state.moved_load:
+            # As touch, without a call, like in vacate: both are done for each request.
+            self._moves = state.moved = self._moves + 1
+            state.moved_load = load
         counters = state.counters
         counters.total += 1
-        if len(placements) > counters.peak:  # noqa: PLR1730 -- max() takes three times as long
-            counters.peak = len(placements)
+        if count > counters.peak:  # noqa: PLR1730 -- max() takes three times as long
+            counters.peak = count
 
     def _enqueue(self, placement: Placement, queue: deque[Placement]) -> None:
         self._tickets += 1

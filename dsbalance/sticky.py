@@ -118,8 +118,7 @@ class StickTable:
         srvkey: What a server is called in it. The table itself looks neither at this nor at ids.
 
     Attributes:
-        ids: Server -> HAProxy's id. Kept by the backends that store into it, for those that share
-            it and know the server by another name.
+        ids: Server -> HAProxy's id; kept by who stores, for who knows it by another name.
 
     Raises:
         ConfigError: ``size`` or ``ttl`` is out of range.
@@ -219,7 +218,7 @@ class StickTable:
 
     def peek(self, key: bytes, now: float) -> str | None:
         """Return the server of ``key`` and change nothing; None if there is no live entry."""
-        shard = self._ranking.shard(key)
+        shard = self._shards[hash(key) % len(self._shards)]
         entry = shard.idle.get(key)
         if entry is None:
             return shard.busy.get(key)
@@ -265,13 +264,14 @@ class StickTable:
     def keep(self, key: bytes, server: str, now: float) -> bool:
         """Do as :meth:`store` and :meth:`hold`: one step for who comes back to the same server."""
         shard = self._shards[hash(key) % len(self._shards)]
-        entry = shard.idle.get(key)
-        if entry is not None and self._census.names[entry.imag] == server:
+        if shard.busy.get(key) != server:
+            entry = shard.idle.get(key)
+            if entry is None or self._census.names[entry.imag] != server:
+                return self.store(key, server, now) and self.hold(key)
             del shard.idle[key]
             shard.busy[key] = server
-            shard.uses[key] = 1
-            return True
-        return self.store(key, server, now) and self.hold(key)
+        shard.uses[key] = shard.uses.get(key, 0) + 1
+        return True
 
     def release(self, key: bytes, now: float) -> None:
         """Undo one :meth:`hold`, or raise KeyError; with the last one the TTL starts again."""

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dsbalance.backends import Backends
 from dsbalance.balancer import AdminState, Failure, Health, Placement
+from dsbalance.door import BackendRule
 from dsbalance.errors import ConfigError
 from dsbalance.model import (
     Backend,
@@ -412,3 +413,35 @@ def test_a_backend_is_full_with_a_tenth_of_what_its_frontends_may_have() -> None
     assert limits(55, 55)[9:11] == [10 * 100 // 11, 100]
     assert limits(None)[9] == 10 * 100 // 40
     assert limits()[0] == 100
+
+
+def test_the_default_of_fullconn_counts_every_frontend_that_may_come() -> None:
+    config = Config(
+        frontends=(
+            Frontend(name="f", binds=(Bind(port=1),), backend="a", maxconn=100),
+            Frontend(
+                name="g",
+                binds=(Bind(port=2),),
+                backend="b",
+                routes=(BackendRule(backend="a"), BackendRule(backend="a")),
+                maxconn=50,
+            ),
+        ),
+        backends=tuple(
+            Backend(
+                name=name, servers=(Server(name="s", host="h", port=1, minconn=10, maxconn=150),)
+            )
+            for name in "ab"
+        ),
+    )
+    backends = Backends(config)
+    # A tenth of 150, and of 50: so many sessions lift the limit from minconn to maxconn.
+    for name, fullconn in (("a", 15), ("b", 5)):
+        balancer = backends.balancer(name)
+        for _ in range(fullconn - 1):
+            balancer.route(CLIENT, 0.0)
+        limit = balancer.states["s"].limit
+        assert limit is not None
+        assert limit < 150
+        balancer.route(CLIENT, 0.0)
+        assert balancer.states["s"].limit == 150

@@ -4,7 +4,7 @@ A file holds the bugs of one part: a text of the module, and what stands in its 
 those of other programs, the others are slips that a reader would easily pass over.
 """
 
-from . import balancer, gate, hashing, loads, policies, relay, ring, table, turns
+from . import balancer, bodies, fates, gate, hashing, loads, policies, relay, ring, table, turns
 from .planting import Part
 
 PARTS: dict[str, Part] = {
@@ -17,4 +17,6 @@ PARTS: dict[str, Part] = {
     "policies": policies.PART,
     "balancer": balancer.PART,
     "relay": relay.PART,
+    "fates": fates.PART,
+    "bodies": bodies.PART,
 }

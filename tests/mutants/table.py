@@ -48,8 +48,8 @@ PART = Part(
         ),
         Mutant(
             bug="who comes back to another server still counts for the old one",
-            old="if entry is not None and self._census.names[entry.imag] == server:",
-            new="if entry is not None:",
+            old="if entry is None or self._census.names[entry.imag] != server:",
+            new="if entry is None:",
         ),
         Mutant(
             bug="a match gives an entry its time again, but leaves it where it stood in the order",
