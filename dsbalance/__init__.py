@@ -22,12 +22,22 @@ from typing import TYPE_CHECKING
 from dsbalance.version import VERSION
 
 if TYPE_CHECKING:
+    from dsbalance.door import BackendRule, DoorAction, DoorRule
     from dsbalance.errors import ConfigError, ConnectError, DsbalanceError, NoServerError, Problem
     from dsbalance.explanation import Step
     from dsbalance.foresight import Moment, Plan, plan
     from dsbalance.gate import Gate
     from dsbalance.hashring import HashRing
     from dsbalance.health import CheckResult, HealthChecker
+    from dsbalance.http_options import (
+        AddressField,
+        Deny,
+        HeaderAction,
+        HeaderRule,
+        HttpConnection,
+        HttpOptions,
+        Redirect,
+    )
     from dsbalance.inquiry import Account, explain
     from dsbalance.model import (
         Backend,
@@ -50,12 +60,15 @@ if TYPE_CHECKING:
     from dsbalance.proxy import Proxy
     from dsbalance.stats import BackendSnapshot, FrontendSnapshot, ServerSnapshot, Snapshot
     from dsbalance.sticky import StickTable
+    from dsbalance.words import SendProxy
 
 __all__ = [
     "VERSION",
     "Account",
+    "AddressField",
     "AdminState",
     "Backend",
+    "BackendRule",
     "BackendSnapshot",
     "Balance",
     "Bind",
@@ -67,6 +80,9 @@ __all__ = [
     "Config",
     "ConfigError",
     "ConnectError",
+    "Deny",
+    "DoorAction",
+    "DoorRule",
     "DsbalanceError",
     "Frontend",
     "FrontendSnapshot",
@@ -74,7 +90,11 @@ __all__ = [
     "HashKind",
     "HashRing",
     "HashType",
+    "HeaderAction",
+    "HeaderRule",
     "HealthChecker",
+    "HttpConnection",
+    "HttpOptions",
     "Keepalive",
     "Moment",
     "NoServerError",
@@ -83,6 +103,8 @@ __all__ = [
     "Problem",
     "Proxy",
     "Reason",
+    "Redirect",
+    "SendProxy",
     "Server",
     "ServerSnapshot",
     "Snapshot",
@@ -101,11 +123,16 @@ __version__ = VERSION
 # Module -> what it gives. The imports above say the same to whoever only reads them.
 _HOMES = {
     "errors": ("ConfigError", "ConnectError", "DsbalanceError", "NoServerError", "Problem"),
+    "door": ("BackendRule", "DoorAction", "DoorRule"),
     "explanation": ("Step",),
     "foresight": ("Moment", "Plan", "plan"),
     "gate": ("Gate",),
     "hashring": ("HashRing",),
     "health": ("CheckResult", "HealthChecker"),
+    "http_options": (
+        *("AddressField", "Deny", "HeaderAction", "HeaderRule", "HttpConnection", "HttpOptions"),
+        "Redirect",
+    ),
     "inquiry": ("Account", "explain"),
     "model": (
         *("Backend", "Balance", "Bind", "Check", "Config", "Frontend", "HashKind", "HashType"),
@@ -116,6 +143,7 @@ _HOMES = {
     "proxy": ("Proxy",),
     "stats": ("BackendSnapshot", "FrontendSnapshot", "ServerSnapshot", "Snapshot"),
     "sticky": ("StickTable",),
+    "words": ("SendProxy",),
 }
 
 

@@ -15,13 +15,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
-from dsbalance.poller import BOTH, FAILED, READABLE, WRITABLE
+from dsbalance.poller import FAILED, QUIET, READABLE, WRITABLE
 from dsbalance.relay import Ending, Flow, Progress, Side, Step, next_step
 from dsbalance.service import Service
 from dsbalance.sockets import Stream, set_reset, shut, unsent
 from dsbalance.splice import Channel
 
 if TYPE_CHECKING:
+    from dsbalance.conversation import Conversation
     from dsbalance.session import Session
 
 # How long a bridge that lingers sleeps between two looks, in seconds: briefly at first, then an
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 # no timeout is configured.
 _LINGER_STEPS = (0.03, 1.0)
 _LINGER_LIMIT = 30.0
-# Events of a socket that goes on. Any other one is that it ends, or fails, or has an urgent byte.
-_QUIET = (READABLE, BOTH, WRITABLE)
 # As in dsbalance.splice: for speed.
 _DRAINED, _BLOCKED, _MORE, _ENDED, _RESET, _REFUSED = Progress
 _OPEN, _SHUT, _DEAD = Flow
@@ -56,7 +55,7 @@ class End:
         # Tests of identity and order, because Python 3.11 takes ten times as long for `&`.
         if events != WRITABLE:
             inbound = self._inbound
-            if events not in _QUIET:
+            if events not in QUIET:
                 inbound.is_closing = True
             if inbound.state is _OPEN:
                 if not inbound.is_blocked:
@@ -100,7 +99,9 @@ class Bridge:
         "up",
     )
 
-    def __init__(self, session: Session, service: Service, client: Stream, server: Stream) -> None:
+    def __init__(
+        self, session: Session | Conversation, service: Service, client: Stream, server: Stream
+    ) -> None:
         self.session = session
         self.service = service
         self.loop = loop = service.loop
@@ -126,6 +127,22 @@ class Bridge:
             self._want()
         if events != WRITABLE:
             end.on_events(events)
+
+    def take_over(self, to_server: bytes, to_client: bytes) -> None:
+        """Begin to move bytes where both sockets are watched already.
+
+        Args:
+            to_server: What the client has sent so far, and the server has not got.
+            to_client: The same the other way round.
+        """
+        loop, up, down = self.loop, self.up, self.down
+        loop.hand_over(up.sink, End(self, down, up))
+        loop.hand_over(up.source, End(self, up, down))
+        up.put(to_server)
+        down.put(to_client)
+        for channel in (up, down):
+            if channel.state is _OPEN:
+                self.progressed(channel, channel.pump())
 
     def progressed(self, channel: Channel, progress: Progress) -> None:
         """Act on what a channel's ``pump`` came to."""

@@ -420,5 +420,6 @@ def _start_logging(args: argparse.Namespace) -> None:
         stream=sys.stderr, level=level, format="%(asctime)s %(levelname)-7s %(message)s"
     )
     if not args.is_verbose:
-        # A line for each session is for those who ask: it costs more than the session.
-        logging.getLogger("dsbalance.session").setLevel(logging.WARNING)
+        # A line for each session or request is for those who ask: it costs more than they do.
+        for name in ("dsbalance.session", "dsbalance.conversation"):
+            logging.getLogger(name).setLevel(logging.WARNING)

@@ -195,7 +195,8 @@ class Show:
             self._say(f"Each printer has one server for {groups}.")
         self._learn(
             f"Each printer had one server for {groups}, and saw that server's own certificate: the"
-            " balancer passes TLS on untouched."
+            " balancer passes TLS on untouched. On plain HTTP it told the server the printer's own"
+            " address, in X-Forwarded-For."
         )
         self._pause()
 
@@ -430,6 +431,7 @@ class Show:
         """Wait for everybody at each port, and see that each printer has one server in a group."""
         stage = self._stage
         self._hear(instant, tuple(stage.printers), f"not every printer was served {when}")
+        self._demand(not stage.mistold(instant), f"servers were told wrong addresses {when}")
         servers: dict[tuple[int, str], set[str]] = {}
         names = {port: group.name for group in stage.groups for port in group.ports}
         for answer in stage.ledger.since(instant):

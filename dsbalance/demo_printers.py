@@ -2,11 +2,13 @@
 
 A printer is one source address. It keeps a TLS session open for as long as it can, asks something
 over it in each round, and asks something over a new connection at the next of its other ports.
-When the connection under a request is cut, it connects again and asks again, as a device does.
+When the connection under a request is cut, or the balancer answers instead of a server, it connects
+again and asks again, as a device does.
 """
 
 from __future__ import annotations
 
+import http
 import http.client
 import itertools
 import select
@@ -44,6 +46,7 @@ class Answer(NamedTuple):
         asked_at: Monotonic seconds.
         wait: Seconds until the answer was there, with all attempts.
         attempts: How often it was sent, at least 1.
+        told: What the server was told of the printer's address; empty: nothing.
     """
 
     printer: int
@@ -52,6 +55,19 @@ class Answer(NamedTuple):
     asked_at: float
     wait: float
     attempts: int = 1
+    told: str = ""
+
+
+class Reply(NamedTuple):
+    """What a stand-in says of itself.
+
+    Attributes:
+        server: Its name.
+        told: The address that X-Forwarded-For told it; empty: there was no such field.
+    """
+
+    server: str
+    told: str
 
 
 class Move(NamedTuple):
@@ -253,7 +269,7 @@ class Printer:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 is_lasting = port == self._line.lasting_port
-                server = self._talk_on() if is_lasting else self._talk_once(port)
+                reply = self._talk_on() if is_lasting else self._talk_once(port)
             except Wrong as error:
                 why = str(error)
                 break
@@ -262,12 +278,14 @@ class Printer:
                 why = str(error) or type(error).__name__
             else:
                 wait = time.monotonic() - asked_at
-                answer = Answer(self.number, port, server, asked_at, wait, attempt)
+                answer = Answer(
+                    self.number, port, reply.server, asked_at, wait, attempt, reply.told
+                )
                 self._ledger.answered(answer)
                 return
         self._ledger.failed(self.number, port, why)
 
-    def _talk_on(self) -> str:
+    def _talk_on(self) -> Reply:
         """Ask over the lasting session, which is opened anew if it has ended."""
         if self._session is not None and _has_ended(self._session):
             self._ledger.cut()
@@ -276,7 +294,7 @@ class Printer:
             self._session = self._line.connect(self.source, self._line.lasting_port)
         return request(self._session)
 
-    def _talk_once(self, port: int) -> str:
+    def _talk_once(self, port: int) -> Reply:
         with self._line.connect(self.source, port) as sock:
             return request(sock)
 
@@ -286,11 +304,12 @@ class Printer:
             self._session = None
 
 
-def request(sock: socket.socket) -> str:
-    """Send one request, and return the name of the server that answers.
+def request(sock: socket.socket) -> Reply:
+    """Send one request, and return what the server that answers says of itself.
 
     Raises:
-        OSError, http.client.HTTPException: There is no answer.
+        OSError, http.client.HTTPException: There is no answer, or it is the balancer's own, such as
+            502 for a server that died under the request.
         Wrong: The certificate names another server than the answer.
     """
     link = http.client.HTTPConnection("localhost")
@@ -298,10 +317,13 @@ def request(sock: socket.socket) -> str:
     link.sock = sock
     link.request("GET", "/")
     with link.getresponse() as response:
+        if response.status != http.HTTPStatus.OK:
+            raise http.client.HTTPException(f"the answer is {response.status} {response.reason}")
+        told = response.getheader("X-Served-For", "")
         name = response.read().decode().strip()
     if isinstance(sock, ssl.SSLSocket) and (shown := _shown_name(sock)) != name:
         raise Wrong(f"the certificate is that of {shown}, the answer comes from {name}")
-    return name
+    return Reply(name, told)
 
 
 def _shown_name(sock: ssl.SSLSocket) -> str:

@@ -13,6 +13,7 @@ import asyncio
 import dataclasses
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from pathlib import Path
 from dsbalance.errors import ConnectError
 
 _READY = "ready"
+_FORWARDED_FOR = re.compile(rb"\r\nx-forwarded-for:[ \t]*([^\r]*)", re.IGNORECASE)
 # A head of 8 KiB is more than any of our printers, or a browser, sends.
 _HEAD_LIMIT = 8192
 # How long a child may take to notice that its input has ended, in seconds.
@@ -162,19 +164,24 @@ Talk: typing.TypeAlias = Callable[
 
 
 def _answer(name: str, port: int) -> Talk:
-    """Return what talks to one client at ``port``: each head gets the name for an answer."""
+    """Return what talks to one client at ``port``: each head gets the name for an answer.
+
+    A client that the balancer told of is named too, as a server in HTTP mode knows it.
+    """
     body = f"{name}\n".encode()
-    answer = (
+    start = (
         f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
-        f"X-Served-By: {name} port {port}\r\n\r\n"
-    ).encode() + body
+        f"X-Served-By: {name} port {port}\r\n"
+    ).encode()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = b""
             while b"connection: close" not in head.lower():
                 head = await reader.readuntil(b"\r\n\r\n")
-                writer.write(answer)
+                clients = _FORWARDED_FOR.findall(head)
+                told = b"X-Served-For: %b\r\n" % b", ".join(clients) if clients else b""
+                writer.write(b"%b%b\r\n%b" % (start, told, body))
                 await writer.drain()
         except (OSError, EOFError, asyncio.LimitOverrunError):
             pass  # It left, or it is no HTTP client: both are its own affair.

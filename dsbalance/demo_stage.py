@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from dsbalance.demo_printers import PAUSE, Ledger, Line, Printer
+from dsbalance.demo_printers import PAUSE, Answer, Ledger, Line, Printer
 from dsbalance.demo_screen import PrinterColumn, ServerRow, View
 from dsbalance.demo_servers import Job, StubServer
 from dsbalance.errors import ConnectError
@@ -197,6 +197,17 @@ class Stage:
                 words[server.name].append(server.status)
         return {name: tuple(found) for name, found in words.items()}
 
+    def mistold(self, instant: float) -> list[Answer]:
+        """Return the answers since ``instant`` whose server was told a wrong address of its client.
+
+        Where TLS hides the request it can be told none.
+        """
+        return [
+            answer
+            for answer in self.ledger.since(instant)
+            if answer.told != self._told_at(answer.port, self.printers[answer.printer])
+        ]
+
     def drain(self, server: str) -> None:
         """Take a server out of service gently."""
         assert self._proxy is not None
@@ -243,6 +254,9 @@ class Stage:
             )
 
     # -- making it
+
+    def _told_at(self, port: int, printer: Printer) -> str:
+        return printer.source if port in _PLAIN_PORTS else ""
 
     @functools.cached_property
     def _secure_ports(self) -> tuple[int, ...]:

@@ -10,23 +10,24 @@ import enum
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 
+from dsbalance.approach import Approach, call_up
 from dsbalance.backends import Backends
 from dsbalance.balancer import AdminState, Balancer, Change, Health, Placement
 from dsbalance.candidates import Client
+from dsbalance.entrances import Entrance, Entrances
 from dsbalance.errors import ConfigError, Problem
 from dsbalance.explanation import Step, explain_now
 from dsbalance.limits import Budget
-from dsbalance.listener import Entrance, Hall
+from dsbalance.listener import Hall
 from dsbalance.loop import Loop
 from dsbalance.model import Backend, Config, Frontend, Server
-from dsbalance.relay import Ending, Limits
+from dsbalance.pages import Pages
+from dsbalance.relay import Ending
 from dsbalance.resolve import Located, Target
-from dsbalance.service import Service
-from dsbalance.session import Session, resume
+from dsbalance.service import Tools
 from dsbalance.splice import BUFFER_SIZE, PipePool
-from dsbalance.stats import FrontendSnapshot, Snapshot
+from dsbalance.stats import Snapshot
 from dsbalance.sticky import Entry
 from dsbalance.watching import Watching
 
@@ -76,16 +77,25 @@ class Engine:
         self._watching = Watching(loop, self._backends, self._apply)
         for backend, located in places.items():
             self._take_places(backend, located)
-        self._hall = Hall(loop, budget.maxconn)
         self._pool = PipePool(budget.pipes)
-        self._buffer = memoryview(bytearray(BUFFER_SIZE))
+        self._pages = Pages()
+        self._pages.read((*config.frontends, *config.backends))
+        self._entrances = Entrances(
+            self._backends,
+            self._targets,
+            Hall(loop, budget.maxconn),
+            Tools(
+                loop,
+                memoryview(bytearray(BUFFER_SIZE)),
+                self._pool,
+                self._heed,
+                self._pages.answers,
+            ),
+            self._look_idle,
+        )
         self._callbacks: list[Callable[[Change], None]] = []
         self._quiet_until: dict[str, float] = {}
-        self._services: dict[str, tuple[Entrance, Service]] = {}
-        # Those of frontends that were removed, until their last session has ended.
-        self._leaving: set[Service] = set()
-        for frontend in config.frontends:
-            self._make_service(frontend)
+        self._entrances.begin(config.frontends)
 
     # -- life
 
@@ -96,32 +106,28 @@ class Engine:
             ConnectError: A port cannot be listened on.
         """
         try:
-            for entrance, service in self._services.values():
-                entrance.open(service)
+            self._entrances.open()
             self._watching.open()
         except BaseException:
-            for entrance, _ in self._services.values():
-                entrance.close()
+            self._entrances.close()
             raise
         self._life = _Life.OPEN
         self._keep_house()
-        for entrance, _ in self._services.values():
+        for entrance in self._entrances:
             _say_open(entrance)
 
     def close_ports(self) -> None:
-        """Accept nobody any more; sessions go on."""
-        for entrance, _ in self._services.values():
-            entrance.close()
+        """Accept nobody any more; sessions go on, conversations to the end of their request."""
+        self._entrances.close()
+        self._entrances.retire()
         self._look_idle()
 
     def close(self) -> None:
         """End everything."""
         self._life = _Life.CLOSED
-        for entrance, _ in self._services.values():
-            entrance.close()
         self._watching.close()
-        for session in self._sessions():
-            session.kill(Ending.KILLED)
+        self._entrances.kill()
+        self._pages.close()
         self._pool.close()
 
     # -- operation
@@ -153,7 +159,7 @@ class Engine:
 
     def addresses(self, frontend: str) -> list[tuple[str, int]]:
         """Return where a frontend listens, or raise ConfigError."""
-        return self._find(frontend)[0].addresses()
+        return self._entrances.find(frontend).addresses()
 
     def subscribe(self, callback: Callable[[Change], None]) -> None:
         """Tell ``callback`` of each change."""
@@ -164,9 +170,7 @@ class Engine:
         now = self._loop.now
         return Snapshot(
             uptime=now - self._started_at,
-            frontends=tuple(
-                _picture(entrance, service) for entrance, service in self._services.values()
-            ),
+            frontends=tuple(entrance.snapshot() for entrance in self._entrances),
             backends=self._backends.snapshot(now),
         )
 
@@ -174,42 +178,33 @@ class Engine:
 
     def add_frontend(self, frontend: Frontend) -> None:
         """Listen for a new frontend, or change nothing and raise ConfigError or ConnectError."""
-        subject = f"frontend {frontend.name}"
-        if frontend.name in self._services:
-            raise ConfigError(Problem("there is one of this name already", subject=subject))
-        if frontend.backend not in self._targets:
-            raise ConfigError(Problem(f"there is no backend {frontend.backend!r}", subject=subject))
         if self._life is _Life.CLOSED:
             raise RuntimeError("this proxy has ended: it cannot listen any more")
-        entrance, service = self._make_service(frontend)
+        self._pages.read([frontend])
+        entrance = self._entrances.add(frontend)
         if self._life is _Life.NEW:
             return
         try:
-            entrance.open(service)
+            entrance.open()
         except BaseException:
-            del self._services[frontend.name]
-            entrance.close()
+            self._entrances.remove(frontend.name)
             raise
         _say_open(entrance)
 
     def remove_frontend(self, name: str) -> None:
         """Close the ports of a frontend, or raise ConfigError."""
-        entrance, service = self._find(name)
-        del self._services[name]
-        entrance.close()
-        if service.sessions:
-            self._leaving.add(service)
+        self._entrances.remove(name)
 
     def add_backend(self, backend: Backend, places: Places) -> None:
         """Have one backend more, or change nothing and raise ConfigError."""
+        self._pages.read([backend])
         self._backends.add_backend(backend, self._loop.now)
         self._take_places(backend.name, places)
         self._watching.begin(backend, backend.servers)
 
     def remove_backend(self, name: str) -> None:
         """Forget a backend that nobody uses, or raise ConfigError."""
-        users = [e.frontend.name for e, s in self._services.values() if e.frontend.backend == name]
-        users += [service.name for service in self._leaving if service.balancer.name == name]
+        users = self._entrances.users(name)
         if users:
             raise ConfigError(
                 Problem(f"frontend {users[0]} uses it", subject=f"backend {name}"),
@@ -220,6 +215,7 @@ class Engine:
             if self._watching.is_checked(name, server)
         ]
         self._backends.remove_backend(name)
+        self._entrances.forget(name)
         for key in checked:
             self._watching.end(*key)
         del self._targets[name]
@@ -248,47 +244,10 @@ class Engine:
             targets[server] = located.server
             self._watching.targets[backend, server] = located.check
 
-    def _make_service(self, frontend: Frontend) -> tuple[Entrance, Service]:
-        backend = self._backends.balancer(frontend.backend).backend
-        entrance = Entrance(frontend, self._hall)
-        service = Service(
-            name=frontend.name,
-            loop=self._loop,
-            balancer=self._backends.balancer(frontend.backend),
-            targets=self._targets[frontend.backend],
-            buffer=self._buffer,
-            pool=self._pool,
-            limits=Limits(
-                client=frontend.timeout_client,
-                server=backend.timeout_server,
-                tunnel=backend.timeout_tunnel,
-                client_fin=frontend.timeout_client_fin,
-                server_fin=backend.timeout_server_fin,
-            ),
-            timeout_connect=backend.timeout_connect,
-            timeout_queue=backend.timeout_queue or backend.timeout_connect,
-            keepalive=backend.keepalive,
-            on_left=partial(self._left, entrance),
-            on_failed=self._heed,
-        )
-        self._services[frontend.name] = entrance, service
-        return entrance, service
-
-    def _left(self, entrance: Entrance, service: Service) -> None:
-        entrance.leave()
-        if self._leaving and not service.sessions:
-            self._leaving.discard(service)
-        if self.on_idle is not None:
-            self._look_idle()
-
     def _look_idle(self) -> None:
-        if self.on_idle is not None and not any(self._sessions()):
+        if self.on_idle is not None and self._entrances.is_empty:
             on_idle, self.on_idle = self.on_idle, None
             on_idle()
-
-    def _sessions(self) -> list[Session]:
-        services = (*(service for _, service in self._services.values()), *self._leaving)
-        return [session for service in services for session in service.sessions]
 
     def _apply(self, changes: Iterable[Change]) -> None:
         """Log what changed, tell who wants to know, and move the sessions that it concerns."""
@@ -296,12 +255,12 @@ class Engine:
             _log_change(change)
             ending = Ending.SERVER_DOWN if change.is_down else Ending.SERVER_UP
             for placement in change.shutdown:
-                if (session := _session(placement)) is not None:
-                    session.lose_server(ending)
+                if (approach := _approach(placement)) is not None:
+                    approach.lose_server(ending)
             for placement in change.requeued:
-                if (session := _session(placement)) is not None:
-                    session.reroute()
-            resume(self._loop, change.admitted)
+                if (approach := _approach(placement)) is not None:
+                    approach.reroute()
+            call_up(self._loop, change.admitted)
             # Last, for a callback may change the same things once more.
             for callback in self._callbacks:
                 try:
@@ -324,20 +283,16 @@ class Engine:
         """
         self._loop.after(_HOUSEKEEPING, self._keep_house)
         now = self._loop.now
-        resume(self._loop, self._backends.step(now))
+        call_up(self._loop, self._backends.step(now))
         for table in self._backends.tables.values():
             table.sweep(now)
+        self._entrances.sweep()
         for balancer in self._backends:
             if now >= self._quiet_until.get(balancer.name, now):
                 complaint = balancer.take_complaint()
                 if complaint is not None:
                     self._quiet_until[balancer.name] = now + _COMPLAINT_INTERVAL
                     _log.error("backend %s: %s; its balance decides", balancer.name, complaint)
-
-    def _find(self, frontend: str) -> tuple[Entrance, Service]:
-        if frontend not in self._services:
-            raise ConfigError(f"there is no frontend {frontend!r}")
-        return self._services[frontend]
 
     @staticmethod
     def _split(path: str) -> tuple[str, str]:
@@ -347,23 +302,9 @@ class Engine:
         return backend, server
 
 
-def _session(placement: Placement) -> Session | None:
+def _approach(placement: Placement) -> Approach | None:
     """Return whose placement it is; None: it has ended since the change was made."""
-    return placement.owner if isinstance(placement.owner, Session) else None
-
-
-def _picture(entrance: Entrance, service: Service) -> FrontendSnapshot:
-    room, counters = entrance.room, service.counters
-    return FrontendSnapshot(
-        name=service.name,
-        status="FULL" if room.is_full() else "OPEN",
-        maxconn=room.limit,
-        current=room.used,
-        peak=room.most,
-        total=counters.total,
-        bytes_in=counters.bytes_in,
-        bytes_out=counters.bytes_out,
-    )
+    return placement.owner if isinstance(placement.owner, Approach) else None
 
 
 def _say_open(entrance: Entrance) -> None:

@@ -18,14 +18,12 @@ import socket
 import sys
 from collections.abc import Callable
 
+from dsbalance.candidates import Client
 from dsbalance.errors import ConnectError
 from dsbalance.loop import Loop
-from dsbalance.model import Bind, Frontend, Keepalive
-from dsbalance.policy import Client
+from dsbalance.model import Bind, Keepalive
 from dsbalance.resolve import resolve
-from dsbalance.service import Service
-from dsbalance.session import Session
-from dsbalance.sockets import Door, set_keepalive
+from dsbalance.sockets import Door, Stream, set_keepalive
 
 _log = logging.getLogger("dsbalance.listener")
 
@@ -86,16 +84,17 @@ class Hall:
     """What all listeners of a process share: its room, and the rest when descriptors run out.
 
     Attributes:
+        loop: Where the listeners wait.
         room: Of the whole process.
         due_tick: The property of the loop's timers.
     """
 
-    __slots__ = ("_is_resting", "_listeners", "_loop", "due_tick", "room")
+    __slots__ = ("_is_resting", "_listeners", "due_tick", "loop", "room")
 
     def __init__(self, loop: Loop, maxconn: int | None) -> None:
+        self.loop = loop
         self.room = Room(maxconn)
         self.due_tick = 0
-        self._loop = loop
         self._listeners: list[Listener] = []
         self._is_resting = False
 
@@ -103,6 +102,18 @@ class Hall:
     def is_closed(self) -> bool:
         """Whether nobody may come in at the moment, wherever."""
         return self._is_resting or self.room.is_full()
+
+    def enter(self, room: Room) -> None:
+        """Count a client more, in ``room`` and in the whole process."""
+        is_full = room.enter()
+        if self.room.enter() or is_full:
+            self.look()
+
+    def leave(self, room: Room) -> None:
+        """Count a client less, and let those in who waited for that."""
+        was_full = room.leave()
+        if self.room.leave() or was_full:
+            self.look()
 
     def add(self, listener: Listener) -> None:
         """Let ``listener`` accept as long as there is room."""
@@ -124,7 +135,7 @@ class Hall:
         if not self._is_resting:
             _log.warning("accepting rests for %g s: %s", _REST, reason)
             self._is_resting = True
-            self._loop.timers.set(self, self._loop.now + _REST, self._loop.now)
+            self.loop.timers.set(self, self.loop.now + _REST, self.loop.now)
             self.look()
 
     def on_due(self, now: float) -> None:
@@ -141,31 +152,23 @@ class Listener:
     """One listening socket of a frontend.
 
     Args:
-        service: What its sessions share.
         sock: Listening; the listener's from here on.
         room: Of its frontend.
         hall: Of the process.
+        receive: Takes over each client's connection, non-blocking, and who it is.
     """
 
-    __slots__ = (
-        "_hall",
-        "_is_watched",
-        "_make_packed",
-        "_opening",
-        "_room",
-        "_service",
-        "port",
-        "sock",
-    )
+    __slots__ = ("_hall", "_is_watched", "_make_packed", "_receive", "_room", "port", "sock")
 
-    def __init__(self, service: Service, sock: Door, room: Room, hall: Hall) -> None:
+    def __init__(
+        self, sock: Door, room: Room, hall: Hall, receive: Callable[[Stream, Client], None]
+    ) -> None:
         self.sock = sock
         self.port: int = sock.getsockname()[1]
-        self._service = service
         self._room = room
         self._hall = hall
+        self._receive = receive
         self._is_watched = False
-        self._opening: Session | None = None
         self._make_packed: Callable[[str], bytes] = (
             socket.inet_aton if sock.family == socket.AF_INET else _pack_ipv6
         )
@@ -176,9 +179,9 @@ class Listener:
         if may_accept is not self._is_watched:
             self._is_watched = may_accept
             if may_accept:
-                self._service.loop.watch_listener(self.sock, self)
+                self._hall.loop.watch_listener(self.sock, self)
             else:
-                self._service.loop.unwatch(self.sock)
+                self._hall.loop.unwatch(self.sock)
 
     def on_events(self, events: int) -> None:
         """Accept one client."""
@@ -193,83 +196,17 @@ class Listener:
         if not _INHERITS:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host = address[0]
-        client = Client(host, self._make_packed(host), self.port)
-        is_full = self._room.enter()
-        if self._hall.room.enter() or is_full:
-            self._hall.look()
-        self._opening = session = Session(self._service, sock, client)
-        session.open()
-        self._opening = None
+        self._receive(sock, Client(host, self._make_packed(host), self.port, address[1]))
 
     def on_crash(self, error: Exception) -> None:
-        """End the session that was being opened; the listener goes on."""
-        if self._opening is not None:
-            self._opening.on_crash(error)
-            self._opening = None
+        """Go on: whose client it was has ended that."""
 
     def close(self) -> None:
         """Close the port; sessions go on."""
         self._hall.remove(self)
         # Not left to close(): a child of this program may hold the socket, and would be told of.
-        self._service.loop.unwatch(self.sock)
-        self._service.loop.close(self.sock)
-
-
-class Entrance:
-    """A frontend at work: its listeners and its room.
-
-    Args:
-        frontend: What it is.
-        hall: Of the process.
-
-    Attributes:
-        frontend: As configured.
-        room: Its own.
-    """
-
-    __slots__ = ("_hall", "_listeners", "frontend", "room")
-
-    def __init__(self, frontend: Frontend, hall: Hall) -> None:
-        self.frontend = frontend
-        self.room = Room(frontend.maxconn)
-        self._hall = hall
-        self._listeners: list[Listener] = []
-
-    def open(self, service: Service) -> None:
-        """Listen on every bind, or on none.
-
-        Raises:
-            ConnectError: A port cannot be listened on.
-        """
-        frontend = self.frontend
-        socks: list[Door] = []
-        try:
-            for bind in frontend.binds:
-                subject = f"frontend {frontend.name}, bind {bind}"
-                socks += listen(bind, frontend.keepalive, subject)
-        except ConnectError:
-            for sock in socks:
-                sock.close()
-            raise
-        self._listeners = [Listener(service, sock, self.room, self._hall) for sock in socks]
-        for listener in self._listeners:
-            self._hall.add(listener)
-
-    def close(self) -> None:
-        """Close the ports; sessions go on."""
-        for listener in self._listeners:
-            listener.close()
-        self._listeners = []
-
-    def leave(self) -> None:
-        """Count a session less, and let clients in who waited for that."""
-        was_full = self.room.leave()
-        if self._hall.room.leave() or was_full:
-            self._hall.look()
-
-    def addresses(self) -> list[tuple[str, int]]:
-        """Return the addresses and ports that it listens on."""
-        return [listener.sock.getsockname()[:2] for listener in self._listeners]
+        self._hall.loop.unwatch(self.sock)
+        self._hall.loop.close(self.sock)
 
 
 def listen(bind: Bind, keepalive: Keepalive | None, subject: str) -> list[Door]:

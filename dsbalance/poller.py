@@ -26,6 +26,8 @@ ENDED = 0x2000
 # Any of these: a short read is not the last one. A stream that ends is to be read to its end, and
 # an urgent byte stops a read although there is more behind it (tcp(7)).
 CLOSING = URGENT | FAILED | HUNG_UP | ENDED
+# Events of a stream that goes on. A tuple, because Python 3.11 takes ten times as long for `&`.
+QUIET = (READABLE, BOTH, WRITABLE)
 # What every stream is registered for: errors and hang-ups come unasked (epoll_ctl(2)).
 _ALWAYS = URGENT | ENDED | getattr(select, "EPOLLET", 0)
 

@@ -1,92 +1,177 @@
-"""What the sessions of one frontend share: the way to a backend. Made once, read by each."""
+"""What the clients of one frontend share on their way to one backend. Made once, read by each."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 from dsbalance.balancer import Balancer
+from dsbalance.candidates import Client
+from dsbalance.conditions import Facts
+from dsbalance.http_answers import Answer
+from dsbalance.http_options import HttpOptions
+from dsbalance.http_rules import Rewriting
 from dsbalance.loop import Loop
-from dsbalance.model import Keepalive
-from dsbalance.relay import Limits
+from dsbalance.model import Frontend
+from dsbalance.relay import Ending, Limits
 from dsbalance.resolve import Target
 from dsbalance.splice import PipePool
 from dsbalance.stats import FrontendCounters
 
-if TYPE_CHECKING:
-    from dsbalance.session import Session
+
+class Guest(Protocol):
+    """A client's connection, in TCP mode or in HTTP mode."""
+
+    def open(self) -> None:
+        """Begin."""
+
+    def kill(self, ending: Ending) -> None:
+        """End it from outside."""
+
+    def retire(self) -> None:
+        """End it as soon as nothing is under way that could be lost."""
+
+    def on_crash(self, error: Exception) -> None:
+        """End it: something of ours raised, and was logged."""
+
+
+class Reception(Protocol):
+    """A frontend at work, as its clients know it.
+
+    Attributes:
+        sessions: The clients that are there.
+        counters: What happened.
+    """
+
+    sessions: set[Guest]
+    counters: FrontendCounters
+
+    def choose(self, client: Client) -> Service:
+        """Return the way to the backend that a client, or a request of its, gets."""
+
+    def facts(self, client: Client) -> Facts:
+        """Return what conditions see of a client, at whatever moment they look."""
+
+    def on_left(self, service: Service, client: Client) -> None:
+        """A client's connection has ended."""
+
+
+class Tools(NamedTuple):
+    """What everybody on a loop shares.
+
+    Attributes:
+        loop: Where everything runs.
+        buffer: To read into; what is in it does not outlive a call.
+        pool: Pipes for streams.
+        on_failed: Called in the turn in which an attempt to connect failed, once it is decided.
+        pages: What is in the files of ``errorfile``, by status and path.
+    """
+
+    loop: Loop
+    buffer: memoryview
+    pool: PipePool
+    on_failed: Callable[[Balancer], None]
+    pages: Mapping[tuple[int, str], Answer] = MappingProxyType({})
 
 
 class Service:
-    """What the sessions of one frontend share.
+    """The way from a frontend to a backend.
+
+    Args:
+        frontend: Where the clients come in.
+        balancer: Of the backend.
+        targets: Where each server of the backend is, by name; kept up to date by the proxy.
+        tools: What everybody shares.
+        reception: What the clients of the frontend share, whatever backend they go to.
 
     Attributes:
         name: The frontend's.
-        loop: Where everything runs.
-        balancer: Of the backend that the frontend names.
-        targets: Where each server of the backend is, by name; kept up to date by the proxy.
-        sessions: Those that are open.
-        counters: What happened.
+        is_http: Whether its bytes are looked at.
+        is_routed: Whether the frontend has more than one backend.
+        limits: How long either side may be silent.
         silence: The limit of silence while both directions are open, and whose it is.
         silence_half_closed: The same once one has ended.
         shortened: That limit, if it may end a session earlier than the other one.
         timeout_connect: Of one attempt, seconds; None: the system's.
         timeout_queue: Of waiting for a place, seconds; None: for ever.
+        timeout_request: Of a request's head.
+        timeout_keep_alive: Of silence between two requests.
+        patience: The least of all limits of a conversation.
         keepalive: Towards the servers.
-        on_left: Called when a session has ended.
-        on_failed: Called in the turn in which an attempt to connect failed, once it is decided.
+        rewriting: What heads look like on the other side; of no use in TCP mode.
     """
 
     __slots__ = (
         "balancer",
         "buffer",
         "counters",
+        "is_http",
+        "is_routed",
         "keepalive",
+        "limits",
         "loop",
         "name",
         "on_failed",
         "on_left",
+        "patience",
         "pool",
+        "reception",
+        "rewriting",
         "sessions",
         "shortened",
         "silence",
         "silence_half_closed",
         "targets",
         "timeout_connect",
+        "timeout_keep_alive",
         "timeout_queue",
+        "timeout_request",
     )
 
-    def __init__(  # noqa: PLR0913 - a record of what sessions share
+    def __init__(
         self,
-        *,
-        name: str,
-        loop: Loop,
+        frontend: Frontend,
         balancer: Balancer,
         targets: dict[str, Target],
-        buffer: memoryview,
-        pool: PipePool,
-        limits: Limits,
-        timeout_connect: float | None,
-        timeout_queue: float | None,
-        keepalive: Keepalive | None,
-        on_left: Callable[[Service], None],
-        on_failed: Callable[[Balancer], None],
+        tools: Tools,
+        reception: Reception,
     ) -> None:
-        self.name = name
-        self.loop = loop
+        backend = balancer.backend
+        self.name = frontend.name
         self.balancer = balancer
         self.targets = targets
-        self.buffer = buffer
-        self.pool = pool
-        self.silence = limits.silence(is_half_closed=False)
-        self.silence_half_closed = limits.silence(is_half_closed=True)
+        self.loop, self.buffer, self.pool, self.on_failed, pages = tools
+        self.reception = reception
+        self.sessions = reception.sessions
+        self.counters = reception.counters
+        self.on_left = reception.on_left
+        self.limits = Limits(
+            client=frontend.timeout_client,
+            server=backend.timeout_server,
+            tunnel=backend.timeout_tunnel,
+            client_fin=frontend.timeout_client_fin,
+            server_fin=backend.timeout_server_fin,
+        )
+        self.silence = self.limits.silence(is_half_closed=False)
+        self.silence_half_closed = self.limits.silence(is_half_closed=True)
         whole, half = self.silence[0], self.silence_half_closed[0]
         self.shortened = None if half is None or (whole or math.inf) <= half else half
-        self.timeout_connect = timeout_connect
-        self.timeout_queue = timeout_queue
-        self.keepalive = keepalive
-        self.on_left = on_left
-        self.on_failed = on_failed
-        self.sessions: set[Session] = set()
-        self.counters = FrontendCounters()
+        self.timeout_connect = backend.timeout_connect
+        self.timeout_queue = backend.timeout_queue or backend.timeout_connect
+        self.is_routed = bool(frontend.routes)
+        self.is_http = frontend.http is not None
+        http = frontend.http or HttpOptions()
+        client = frontend.timeout_client
+        self.timeout_request = _shorter(http.timeout_request, client)
+        self.timeout_keep_alive = _shorter(http.timeout_keep_alive or http.timeout_request, client)
+        limits = client, backend.timeout_server, self.timeout_request, self.timeout_keep_alive
+        self.patience = min((limit for limit in limits if limit is not None), default=None)
+        self.keepalive = backend.keepalive
+        self.rewriting = Rewriting(http, backend.http or HttpOptions(), pages)
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    """Return the shorter of two limits; None is no limit."""
+    return min((limit for limit in (one, other) if limit is not None), default=None)

@@ -59,6 +59,24 @@ class Pipe:
         self.reader, self.writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
 
+    def fill(self, source: int, limit: int) -> int:
+        """Move up to so many bytes from a descriptor into the empty pipe; 0: that has ended.
+
+        Raises:
+            OSError: As splice(2).
+        """
+        self.held = count = os.splice(source, self.writer, limit, flags=_SPLICE_FLAGS)
+        return count
+
+    def drain(self, sink: int) -> None:
+        """Move all of it to a descriptor.
+
+        Raises:
+            OSError: As splice(2); what is left stays in ``held``.
+        """
+        while self.held:
+            self.held -= os.splice(self.reader, sink, self.held, flags=_SPLICE_FLAGS)
+
     def close(self) -> None:
         """Free both ends, and what is in between."""
         os.close(self.reader)
@@ -146,6 +164,11 @@ class Channel:
         self._pipe: Pipe | None = None
         self._filled = 0
 
+    def put(self, data: bytes) -> None:
+        """Have bytes written before everything that the source is going to send."""
+        self._kept = data
+        self.is_blocked = bool(data)
+
     def pump(self) -> Progress:  # noqa: C901, PLR0911, PLR0912 - one call a wake-up, not two
         """Move what can be moved now.
 
@@ -206,7 +229,7 @@ class Channel:
         taken = 0
         for _ in range(_ROUNDS):
             try:
-                count = os.splice(source, pipe.writer, PIPE_SIZE, flags=_SPLICE_FLAGS)
+                count = pipe.fill(source, PIPE_SIZE)
             except BlockingIOError:
                 return self._pause(taken)
             except OSError as error:
@@ -221,7 +244,6 @@ class Channel:
                 return self.pump()
             taken += count
             self.moved += count
-            pipe.held = count
             progress = self._flush_pipe(pipe)
             if progress is not _DRAINED:
                 return progress
@@ -256,15 +278,13 @@ class Channel:
         return _DRAINED
 
     def _flush_pipe(self, pipe: Pipe) -> Progress:
-        sink = self.sink.fileno()
-        while pipe.held:
-            try:
-                pipe.held -= os.splice(pipe.reader, sink, pipe.held, flags=_SPLICE_FLAGS)
-            except BlockingIOError:
-                self.is_blocked = True
-                return _BLOCKED
-            except OSError:
-                return _REFUSED
+        try:
+            pipe.drain(self.sink.fileno())
+        except BlockingIOError:
+            self.is_blocked = True
+            return _BLOCKED
+        except OSError:
+            return _REFUSED
         self.is_blocked = False
         return _DRAINED
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from dsbalance import Backend, Bind, Config, Frontend, Proxy, Server, ServerSnapshot
+from dsbalance.http_options import HttpOptions
 from dsbalance.poller import EpollPoller, Poller, SelectorPoller
 from dsbalance.sockets import set_reset
 
@@ -57,6 +59,15 @@ PATHS = tuple(
     for host in ("127.0.0.1", "::1")
 )
 
+# In HTTP mode: who waits and how bytes go, each way of both at least once.
+WAYS = tuple(
+    path
+    for path in PATHS
+    if path.host == "127.0.0.1" and (path.poller is EpollPoller) is (path.pipes > 0)
+)
+# The same for long bodies, where all four differ.
+LONG_WAYS = tuple(path for path in PATHS if path.host == "127.0.0.1")
+
 
 class Peer:
     """One end of a TCP connection, blocking. What it does can be told in a row."""
@@ -85,6 +96,35 @@ class Peer:
             parts += part
         return bytes(parts)
 
+    def take_head(self) -> bytes:
+        """Return what comes up to the next empty line, and not a byte more."""
+        head = bytearray()
+        while not head.endswith(b"\r\n\r\n"):
+            part = self.sock.recv(1)
+            assert part, f"the end came within a head: {bytes(head)!r}"
+            head += part
+        return bytes(head)
+
+    def hear_request(self, line: bytes) -> bytes:
+        """Demand a request's head with this first line; return all of it."""
+        head = self.take_head()
+        assert head.startswith(line + b" HTTP/"), f"{line!r} was due, not {head!r}"
+        return head
+
+    def hear_answer(self, status: int, body: bytes | None = None) -> bytes:
+        """Demand a response with Content-Length, or without a body; return its head.
+
+        Args:
+            status: That it has to have.
+            body: That it has to have; None: whatever comes.
+        """
+        head = self.take_head()
+        assert head[9:12] == b"%d" % status, f"{status} was due, not {head!r}"
+        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        got = self.take(int(length[1])) if length else b""
+        assert body is None or got == body, f"{body!r} was due, not {got[:200]!r}"
+        return head
+
     def hear_end(self) -> Self:
         """Demand a clean end of the stream."""
         got = self.sock.recv(1)
@@ -98,6 +138,11 @@ class Peer:
         except ConnectionResetError:
             return
         raise AssertionError(f"a reset was due, not {got!r}")
+
+    def hear_gone(self) -> None:
+        """Demand an end or a reset, and not a byte before."""
+        with contextlib.suppress(ConnectionResetError):
+            self.hear_end()
 
     def finish(self) -> Self:
         """Half-close: say nothing more, go on hearing."""
@@ -240,3 +285,78 @@ def state(proxy: Proxy, name: str) -> ServerSnapshot:
     """Return what the proxy says of the server of this name."""
     (found,) = (s for b in proxy.snapshot().backends for s in b.servers if s.name == name)
     return found
+
+
+class HttpStage:
+    """A proxy in HTTP mode between a stub server, or several, and whoever connects.
+
+    Args:
+        way: Through the machine.
+        servers: How many; they are called ``a``, ``b`` and so on.
+        words: Of the frontend, the backend and each server, by their names; ``timeout_request`` and
+            the like are the frontend's.
+
+    Attributes:
+        stub: The first server.
+        stubs: All of them.
+    """
+
+    def __init__(self, way: Path, *, servers: int = 1, **words: Any) -> None:
+        self.stubs = [Stub(way.host) for _ in range(servers)]
+        self.stub = self.stubs[0]
+        http = HttpOptions(**_mine(HttpOptions, words))
+        doors = (Bind(host=way.host, port=0),)
+        own = ("maxconn", "shutdown_on_down", "send_proxy")
+        theirs = {word: words.pop(word) for word in own if word in words}
+        frontend = Frontend(
+            name="front", binds=doors, backend="back", http=http, **_mine(Frontend, words)
+        )
+        placed = tuple(
+            Server(name=chr(97 + number), host=stub.host, port=stub.port, **theirs)
+            for number, stub in enumerate(self.stubs)
+        )
+        backend = Backend(name="back", servers=placed, http=HttpOptions(), **words)
+        config = Config(frontends=(frontend,), backends=(backend,))
+        self.proxy = Proxy(config, poller=way.poller(), pipes=way.pipes)
+        self.proxy.start()
+
+    def connect(self) -> Peer:
+        """Return a client's end of a new connection."""
+        return connect(front(self.proxy))
+
+    def talk(self, request: bytes = b"") -> tuple[Peer, Peer]:
+        """Return a client that has asked, and its server, which has not read that yet."""
+        client = self.connect().say(request or get())
+        return client, self.stub.accept()
+
+    def clients(self) -> int:
+        """Return how many connections of clients there are."""
+        return self.proxy.snapshot().frontends[0].current
+
+    def close(self) -> None:
+        """End the proxy and the servers."""
+        self.proxy.stop()
+        self.proxy.join()
+        for stub in self.stubs:
+            stub.close()
+
+
+def _mine(kind: type, words: dict[str, Any]) -> dict[str, Any]:
+    """Take the words out that are settings of ``kind``."""
+    names = {field.name for field in fields(kind)} - {"name", "maxconn", "table"}
+    return {word: words.pop(word) for word in list(words) if word in names}
+
+
+# The plainest response there is.
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def get(target: str = "/", *lines: str, version: str = "1.1") -> bytes:
+    """Return a request without a body."""
+    return "\r\n".join((f"GET {target} HTTP/{version}", "Host: h", *lines, "", "")).encode()
+
+
+def post(target: str = "/", body: bytes = b"", length: int | None = None) -> bytes:
+    """Return a request with a body; ``length``: of all of it, if more is to come."""
+    head = f"POST {target} HTTP/1.1\r\nHost: h\r\n"
+    return f"{head}Content-Length: {length or len(body)}\r\n\r\n".encode() + body

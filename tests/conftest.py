@@ -12,11 +12,12 @@ import itertools
 import os
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from actors import Greeter
+from actors import LONG_WAYS, WAYS, Greeter, HttpStage, Path
 
 # A noisy machine makes any deadline, and the check for slow generation, a matter of luck.
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
@@ -59,3 +60,41 @@ def greeters() -> Iterator[list[Greeter]]:
     yield greeters
     for greeter in greeters:
         greeter.close()
+
+
+@pytest.fixture(params=WAYS, ids=str)
+def way(request: pytest.FixtureRequest) -> Path:
+    """A way through the machine for HTTP mode."""
+    return _passable(request.param)
+
+
+@pytest.fixture(params=LONG_WAYS, ids=str)
+def long_way(request: pytest.FixtureRequest) -> Path:
+    """A way through the machine for long bodies."""
+    return _passable(request.param)
+
+
+def _passable(way: Path) -> Path:
+    if way.lack:
+        pytest.skip(way.lack)
+    return way
+
+
+@pytest.fixture
+def opened() -> Iterator[Callable[..., HttpStage]]:
+    """Return a function that makes an :class:`HttpStage`; they are closed behind the test."""
+    stages: list[HttpStage] = []
+
+    def make(way: Path, **words: Any) -> HttpStage:
+        stages.append(HttpStage(way, **words))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        stage.close()
+
+
+@pytest.fixture
+def stage(way: Path, opened: Callable[..., HttpStage]) -> HttpStage:
+    """A proxy in HTTP mode before one server, with nothing configured."""
+    return opened(way)

@@ -116,6 +116,7 @@ def test_the_demo_ends_well_and_says_what_was_seen(
         rf"; the other {12 - int(served)} kept their servers\.",
         rf"- {lost} came back\. The printers that had left it stayed where they were",
         r"- primary-\d was drained, for maintenance\. Its \d+ printers stayed",
+        r"On plain HTTP it told the server the printer's own address, in X-Forwarded-For\.",
         r"The real preset checks every 5 s.* after 12 good ones, which is a minute\.",
         r"-m dsbalance demo --keep",
     ):

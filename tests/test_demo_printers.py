@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from actors import until
-from dsbalance.demo_printers import Answer, Ledger, Line, Move, Printer, Wrong, request
+from actors import Stub, connect, until
+from dsbalance.demo_printers import Answer, Ledger, Line, Move, Printer, Reply, Wrong, request
 from dsbalance.demo_servers import Job, StubServer
 
 TESTDATA = Path(__file__).resolve().parent.parent / "dsbalance" / "testdata"
@@ -183,6 +184,31 @@ def test_a_session_that_ended_in_silence_is_opened_anew(stub: StubServer, ledger
     printer.join()
     tally = ledger.tally()
     assert (tally.failed, tally.repeated, tally.cut) == (0, 0, 1)
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[[bytes], Reply]]:
+    """Return a function that makes a request which is answered with these bytes."""
+    stub = Stub()
+
+    def ask(response: bytes) -> Reply:
+        with connect((stub.host, stub.port)) as client, stub.accept() as server:
+            server.say(response)
+            return request(client.sock)
+
+    yield ask
+    stub.close()
+
+
+def test_what_a_server_was_told_is_part_of_its_answer(answering: Callable[[bytes], Reply]) -> None:
+    told = b"HTTP/1.1 200 OK\r\nX-Served-For: 127.0.1.7\r\nContent-Length: 2\r\n\r\na\n"
+    assert answering(told) == Reply("a", "127.0.1.7")
+    assert answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\na\n") == Reply("a", "")
+
+
+def test_the_page_of_an_error_is_no_servers_name(answering: Callable[[bytes], Reply]) -> None:
+    with pytest.raises(http.client.HTTPException, match="the answer is 502 Bad Gateway"):
+        answering(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\na\n")
 
 
 def test_only_the_certificates_of_the_servers_are_trusted(stub: StubServer, ledger: Ledger) -> None:

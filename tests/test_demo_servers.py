@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from actors import PATIENCE, Peer, until
-from dsbalance.demo_printers import Line, request
+from dsbalance.demo_printers import Line, Reply, request
 from dsbalance.demo_servers import Job, StubServer
 from dsbalance.errors import ConnectError
 
@@ -58,13 +58,23 @@ def test_it_answers_with_its_name_on_every_port(stub: StubServer) -> None:
     for port in (*stub.job.secure_ports, *stub.job.plain_ports):
         with line.connect("127.0.0.1", port) as sock:
             assert isinstance(sock, ssl.SSLSocket) == (port in stub.job.secure_ports)
-            assert [request(sock), request(sock)] == ["primary-2", "primary-2"]
+            assert [request(sock), request(sock)] == [Reply("primary-2", "")] * 2
 
 
 def test_a_browser_that_wants_no_more_is_hung_up_on(stub: StubServer) -> None:
     with Peer(socket.create_connection((stub.job.host, 5012))) as client:
         client.say(b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n")
         assert client.take(1000).endswith(b"X-Served-By: primary-2 port 5012\r\n\r\nprimary-2\n")
+
+
+def test_it_repeats_every_address_that_it_was_told_of(stub: StubServer) -> None:
+    with Peer(socket.create_connection((stub.job.host, 5012))) as client:
+        client.say(
+            b"GET / HTTP/1.1\r\nX-Forwarded-For: 1.1.1.1\r\nx-forwarded-for:\t2.2.2.2\r\n\r\n"
+        )
+        assert b"\r\nX-Served-For: 1.1.1.1, 2.2.2.2\r\n" in client.hear_answer(200, b"primary-2\n")
+        client.say(b"GET / HTTP/1.1\r\nForwarded: for=1.1.1.1\r\n\r\n")
+        assert b"X-Served-For" not in client.hear_answer(200, b"primary-2\n")
 
 
 def test_who_speaks_no_http_disturbs_nobody(stub: StubServer) -> None:
@@ -74,7 +84,7 @@ def test_who_speaks_no_http_disturbs_nobody(stub: StubServer) -> None:
     for port in (5012, 5022):
         Peer(socket.create_connection((stub.job.host, port))).reset()
     with line_to(stub).connect("127.0.0.1", 5022) as sock:
-        assert request(sock) == "primary-2"
+        assert request(sock).server == "primary-2"
 
 
 def test_it_is_killed_and_starts_again(stub: StubServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -124,6 +125,26 @@ def test_the_printers_are_where_the_balancer_sent_them(stage: Stage) -> None:
     for column in view.printers:
         assert column.servers[0] in stage.servers
         assert column.has_moved == (False, False)
+
+
+def test_servers_are_told_the_printers_addresses_at_the_plain_ports_and_nowhere_else(
+    stage: Stage,
+) -> None:
+    stage.add_printers()
+    until(lambda: {answer.port for answer in stage.ledger.since(0.0)} == set(stage.ports))
+    answers = stage.ledger.since(0.0)
+    assert stage.mistold(0.0) == []
+    plain = {answer.port: answer for answer in answers if answer.told}
+    assert set(plain) == {5012, 50808}
+    right = plain[5012]
+    wrong = [
+        right._replace(told="", asked_at=math.inf),
+        right._replace(told=stage.ground.balancer, asked_at=math.inf),
+        right._replace(port=5022, asked_at=math.inf),
+    ]
+    for answer in wrong:
+        stage.ledger.answered(answer)
+    assert stage.mistold(math.inf) == wrong
 
 
 def test_a_newcomer_has_the_hash_that_was_asked_for(stage: Stage) -> None:

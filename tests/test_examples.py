@@ -17,6 +17,12 @@ a client is served by a
 server a: DRAIN
 a client is served by b
 """,
+    "plain_http": """\
+the server was told: 127.0.0.1
+the server was told: 127.0.0.1
+to one who claims to be somebody else: 10.9.8.7 then 127.0.0.1
+a third connection at a time was not let in
+""",
 }
 
 

@@ -40,7 +40,6 @@ TESTED_ELSEWHERE = {
     "dsbalance/engine.py": "tests/test_proxy.py",
     "dsbalance/options.py": "tests/test_cli.py",
     "dsbalance/poller.py": "tests/test_loop.py",
-    "dsbalance/service.py": "tests/test_session.py",
     "dsbalance/version.py": "tests/test_project.py",
     "dsbalance/watching.py": "tests/test_proxy.py",
     "dsbalance/haproxy/__init__.py": "tests/test_layers.py",
@@ -169,7 +168,7 @@ assert not {"socket", "logging", "dsbalance.errors"} & {*sys.modules}
 dsbalance.HashRing({"a": 1})
 assert not {"socket", "logging", "dsbalance.model"} & {*sys.modules}
 assert dsbalance.proxy.Proxy is dsbalance.Proxy
-assert not {"argparse", "dsbalance.cli", "dsbalance.haproxy"} & {*sys.modules}
+assert not {"argparse", "dsbalance.cli", "dsbalance.haproxy.config"} & {*sys.modules}
 """
     # -S, because a plug-in of the environment's may load anything.
     subprocess.run([sys.executable, "-S", "-c", code], check=True, cwd=ROOT)

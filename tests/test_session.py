@@ -20,6 +20,7 @@ from dsbalance import (
     Table,
 )
 from dsbalance.poller import EpollPoller, SelectorPoller
+from dsbalance.session import Session
 from dsbalance.sockets import Stream, open_stream
 
 
@@ -189,7 +190,7 @@ def test_without_a_descriptor_for_the_server_the_client_is_closed_and_the_next_o
             raise failures.pop()
         return open_stream(family)
 
-    monkeypatch.setattr("dsbalance.session.open_stream", failing)
+    monkeypatch.setattr("dsbalance.approach.open_stream", failing)
     with Proxy(one_backend(server(greeters[0]))) as proxy:
         with connect(front(proxy)) as client:
             client.hear_end()
@@ -232,9 +233,11 @@ def test_the_connection_to_the_server_is_kept_alive_as_configured() -> None:
     with Proxy(config) as proxy, connect(front(proxy)) as client, stub.accept() as peer:
         peer.say(b"hello")
         client.hear(b"hello")
-        (session,) = proxy._engine._sessions()
-        assert session.server_sock is not None
-        seen.append(session.server_sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+        (session,) = proxy._engine._entrances.guests()
+        assert isinstance(session, Session)
+        sock = session.approach.server_sock
+        assert sock is not None
+        seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
     assert seen == [77]
     stub.close()
 
