@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from http.client import HTTPConnection
 from ipaddress import IPv4Address
 from itertools import islice
 from pathlib import Path
 
+from actors import PATIENCE
 from dsbalance import HashRing
 from processes import Process
 
@@ -27,6 +30,18 @@ class Standin(Process):
         self.name = name
         self.host = host
         self.until_it_says("ready")
+
+
+def answered_by(address: tuple[str, int], source: str) -> str:
+    """Return what the :class:`Standin` says that a request of ``source`` reaches by plain HTTP.
+
+    The client claims to come from somewhere else.
+    """
+    host, port = address
+    client = HTTPConnection(host, port, timeout=PATIENCE, source_address=(source, 0))
+    with contextlib.closing(client):
+        client.request("GET", "/", headers={"X-Forwarded-For": "192.0.2.1"})
+        return client.getresponse().read().decode()
 
 
 def devices(count: int, owner: int | None = None) -> list[str]:

@@ -23,7 +23,7 @@ import pytest
 from actors import PATIENCE, Peer, connect, greeted_by, until
 from dsbalance import Change, Config, Proxy, ServerSnapshot
 from dsbalance.suite import suite
-from programs import Standin, devices
+from programs import Standin, answered_by, devices
 
 PORT = 5022
 HTTP_PORT = 5012
@@ -153,7 +153,7 @@ class Site:
         absent: The server that is not started, for a test that plays it.
 
     Attributes:
-        front: Where the devices connect; ``http`` is another port.
+        front: Where the devices connect; ``http`` is the port of plain HTTP.
     """
 
     def __init__(
@@ -190,6 +190,14 @@ class Site:
             self._stack.enter_context(Standin(name, host, ports))
             for ports in ((PORT, HTTP_PORT), (SPOOLER_PORT,))
         ]
+
+    def greets(self, source: str) -> str:
+        """Return the server of a new session."""
+        return greeted_by(self.front, source)
+
+    def answers(self, source: str) -> str:
+        """Return the server of a request by plain HTTP."""
+        return answered_by(self.http, source).partition(" ")[0]
 
     def kill(self, name: str) -> None:
         for standin in self._standins[name]:
@@ -379,12 +387,12 @@ def test_a_server_that_is_drained_keeps_its_clients_and_gets_no_others(
     with Load(site.front) as load:
         site.proxy.drain(f"paragon/{VICTIM}")
         assert load.round() == OWNERS
-        for address, newcomers in ((site.front, NEWCOMERS), (site.http, LATECOMERS)):
+        for newcomers, server_of in ((NEWCOMERS, site.greets), (LATECOMERS, site.answers)):
             for source, owner in newcomers.items():
-                server = greeted_by(address, source)
+                server = server_of(source)
                 assert server != VICTIM
                 assert owner in (server, VICTIM)
-        assert {greeted_by(site.http, source) for source in ITS_OWN} == {VICTIM}
+        assert {site.answers(source) for source in ITS_OWN} == {VICTIM}
         site.proxy.ready(f"paragon/{VICTIM}")
         assert {greeted_by(site.front, source) for source in LAST_ONES} == {VICTIM}
     assert load.failed == []

@@ -17,7 +17,7 @@ import pytest
 
 from actors import greeted_by
 from processes import ROOT, Process
-from programs import DSBALANCE, HAPROXY, Standin, devices
+from programs import DSBALANCE, HAPROXY, Standin, answered_by, devices
 
 SUITE = ROOT / "examples" / "suite.cfg"
 # Those of the file, and the second port that Paragon's servers are checked on.
@@ -76,6 +76,11 @@ class Pair:
         theirs, ours = (greeted_by((front, port), source) for front in self.fronts)
         return theirs, ours
 
+    def ask(self, port: int, source: str) -> tuple[str, str]:
+        """Return what the server says that ``source`` gets from HAProxy by plain HTTP, and here."""
+        theirs, ours = (answered_by((front, port), source) for front in self.fronts)
+        return theirs, ours
+
 
 def moved(text: str, front: str, hosts: list[str]) -> str:
     """Return the file with other addresses, and demand that it had those that were expected.
@@ -109,6 +114,19 @@ def test_the_same_device_lands_on_the_same_server(
         assert len(found) == 200
         assert {source: both for source, both in found.items() if both[0] != both[1]} == {}
         assert len(set(found.values())) == servers, "the hash uses them all"
+
+
+@needs_haproxy
+def test_a_server_of_plain_http_is_told_the_device_that_haproxy_tells_it(
+    tmp_path: Path, loopback: Callable[[], str], stack: ExitStack
+) -> None:
+    pair = Pair(SUITE.read_text(encoding="utf-8"), tmp_path, loopback, stack)
+    for port, secure in ((5012, 5022), (50808, 50809)):
+        for source in devices(20):
+            theirs, ours = pair.ask(port, source)
+            assert theirs == ours
+            # One affinity for all ports; what the device claims stands before what is so.
+            assert ours == f"{pair.greet(secure, source)[1]} 192.0.2.1 {source}"
 
 
 @needs_haproxy

@@ -10,6 +10,7 @@
     play       both sides on one street: an event happens to both, and they are compared
     telling    a story is told up to its end, or to the first difference
     shrinking  the same difference with fewer events
+    corpus     raw requests through both, in HTTP mode
 
 A *decision* is which server a client got, that it has to wait, or that it was sent away. After each
 event everything that can be observed is compared as well: who is stuck to whom, each server's
