@@ -62,6 +62,8 @@ class Chart:
         return self.key == "rate"
 
 
+HTTP_KEPT = "HTTP requests, both connections kept"
+HTTP_BODY = "download with Content-Length"
 CHARTS = (
     Chart("Throughput of one stream", "MB/s", ("bulk", ""), "rate"),
     Chart("CPU for a gigabyte", "s", ("bulk", ""), "cpu_us", 1e-3),
@@ -71,6 +73,9 @@ CHARTS = (
     Chart("Memory of an idle connection", "KiB", ("idle_memory", ""), "bytes", 1 / 1024),
     Chart("Kept-alive requests", "per second", ("small_requests", ""), "rate"),
     Chart("CPU for a kept-alive request", "\u00b5s", ("small_requests", ""), "cpu_us"),
+    Chart("HTTP requests, kept alive", "per second", ("http_requests", HTTP_KEPT), "rate"),
+    Chart("CPU for an HTTP request", "\u00b5s", ("http_requests", HTTP_KEPT), "cpu_us"),
+    Chart("CPU for a GB from an HTTP server", "s", ("http_bodies", HTTP_BODY), "cpu_us", 1e-3),
     Chart("CPU for a request beside idle ones", "\u00b5s", ("idle_cost", ""), "cpu_us"),
     Chart(
         "Ring look-ups, 100 servers", "per second", ("ring", "ring look-ups, 100 servers"), "rate"

@@ -31,6 +31,8 @@ ORDER = (
     "idle_memory",
     "idle_cost",
     "fault_table",
+    "http_requests",
+    "http_bodies",
     "ring",
     "table",
     "route",

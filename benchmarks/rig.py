@@ -37,7 +37,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -51,8 +51,6 @@ from rivals import RIVALS, Rival, StartError, Target, haproxy, named, nginx, run
 from dsbalance import VERSION
 
 _TICKS = os.sysconf("SC_CLK_TCK")
-# The one to measure up to.
-_AGAINST = "haproxy-tuned"
 # A round takes seconds; one that takes this long hangs.
 _ROUND_SECONDS = 120
 
@@ -176,6 +174,8 @@ class Claim(Generic[Stage]):
             Raises OSError or ValueError if the rival did not do its part.
         stage: Sets a rival up for all rounds.
         bars: What is asked of us: key -> least and most.
+        rivals: Who takes part.
+        against: The name of the one to measure up to.
     """
 
     text: str
@@ -185,25 +185,30 @@ class Claim(Generic[Stage]):
     work: Callable[[Stage, int], Sample]
     stage: Callable[[Rival, int], AbstractContextManager[Stage]]
     bars: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    rivals: Sequence[Rival] = RIVALS
+    against: str = "haproxy-tuned"
 
     def run(self) -> None:
         """Do what the command line asks for, print the result lines and end the process.
 
         The exit status is 1 if a rival that is here did not finish one round.
         """
-        options = _parse(self)
-        _raise_descriptor_limit()
-        found = [Result(rival) for rival in options.rivals]
-        self._measure([result for result in found if not result.absent], options)
-        baseline = next((result for result in found if result.rival.name == _AGAINST), None)
+        run([self])
+
+    def measure(self, options: argparse.Namespace) -> bool:
+        """Print the result lines; return whether all that are here finished a round."""
+        wanted = {rival.name for rival in options.rivals}
+        found = [Result(rival) for rival in self.rivals if rival.name in wanted]
+        self._play([result for result in found if not result.absent], options)
+        baseline = next((result for result in found if result.rival.name == self.against), None)
         for result in found:
             head = {"claim": self.text, "unit": self.unit} | result.line(baseline)
             if result.rival.name == "dsbalance":
                 head["bars"] = self.bars
             print(json.dumps(head | {"versions": versions()}))
-        sys.exit(not all(result.taken or result.absent for result in found))
+        return all(result.taken or result.absent for result in found)
 
-    def _measure(self, results: list[Result], options: argparse.Namespace) -> None:
+    def _play(self, results: list[Result], options: argparse.Namespace) -> None:
         with contextlib.ExitStack() as stack:
             stages: list[tuple[Result, Stage]] = []
             for result in results:
@@ -277,10 +282,25 @@ def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def alone(rival: Rival, _count: int = 0) -> Iterator[Target]:
-    """Run a rival in front of an echo server of its own, for all rounds."""
-    with echo_server() as server, running(rival, server) as target:
+def alone(
+    rival: Rival,
+    _count: int = 0,
+    serving: Callable[[], AbstractContextManager[int]] = echo_server,
+) -> Iterator[Target]:
+    """Run a rival in front of a server of its own, for all rounds."""
+    with serving() as server, running(rival, server) as target:
         yield target
+
+
+def run(claims: Sequence[Claim[Stage]]) -> None:
+    """Do what the command line asks for with each claim of a file, and end the process.
+
+    They have their units and their rivals' names in common.
+    """
+    options = _parse(claims[0])
+    _raise_descriptor_limit()
+    passed = [claim.measure(options) for claim in claims]
+    sys.exit(not all(passed))
 
 
 def _parse(claim: Claim[Stage]) -> argparse.Namespace:
@@ -290,7 +310,12 @@ def _parse(claim: Claim[Stage]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=claim.text)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", type=count, default=claim.count, help="units a round, or: small")
-    parser.add_argument("--rivals", type=named, default=list(RIVALS), help="these alone, as a,b,c")
+    parser.add_argument(
+        "--rivals",
+        type=functools.partial(named, rivals=claim.rivals),
+        default=list(claim.rivals),
+        help="these alone, as a,b,c",
+    )
     return parser.parse_args()
 
 

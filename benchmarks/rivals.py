@@ -1,5 +1,7 @@
 """The forwarders that are measured, each held to one thread, and how each is started.
 
+Here they forward bytes that they do not look at; ``http_rivals.py`` has some of them speak HTTP.
+
 name            what it is
 dsbalance       this project, all features on: source hash, stick table, statistics
 haproxy         HAProxy as it comes, one thread
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +35,7 @@ global
 {limit}
 {tuning}
 defaults
-    mode tcp
+{mode}
     timeout connect {connect}s
     timeout client 10m
     timeout server 10m
@@ -58,6 +60,7 @@ _STICKY = """\
     stick-table type ip size 200k expire 30m
     stick on src"""
 _IN_TURNS = "    balance roundrobin"
+TCP = ("mode tcp",)
 
 _NGINX_CONFIG = """\
 daemon off;
@@ -95,6 +98,7 @@ class Site:
         connect: Seconds that a server may take to accept.
         is_sticky: Places by the hash of the source, and where it can, keeps a table; if not, the
             servers take turns.
+        mode: What is done with the bytes, in lines of HAProxy's language.
     """
 
     folder: Path
@@ -103,6 +107,7 @@ class Site:
     maxconn: int | None = 5000
     connect: int = 5
     is_sticky: bool = True
+    mode: tuple[str, ...] = TCP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,7 @@ def _haproxy_settings(site: Site, tuning: str, splice: str) -> str:
         limit="" if site.maxconn is None else f"    maxconn {site.maxconn}",
         tuning=tuning,
         splice=splice,
+        mode="\n".join(f"    {line}" for line in site.mode),
         connect=site.connect,
         port=site.port,
         balance=_STICKY if site.is_sticky else _IN_TURNS,
@@ -241,13 +247,13 @@ RIVALS = (
 )
 
 
-def named(names: str) -> list[Rival]:
+def named(names: str, rivals: Iterable[Rival] = RIVALS) -> list[Rival]:
     """Return the rivals of a list like ``dsbalance,nginx``.
 
     Raises:
         argparse.ArgumentTypeError: There is none of such a name.
     """
-    by_name = {rival.name: rival for rival in RIVALS}
+    by_name = {rival.name: rival for rival in rivals}
     if unknown := [name for name in names.split(",") if name not in by_name]:
         raise argparse.ArgumentTypeError(f"no {unknown[0]} among {', '.join(by_name)}")
     return [by_name[name] for name in names.split(",")]
