@@ -76,10 +76,5 @@ class Rest:
         placement.is_persistent = True
         placement.reason = _STICKY
         placement.tries = 0
-        counters = self._counters
-        # As BackendCounters.enter, without a call.
-        counters.total += 1
-        counters.current = current = counters.current + 1
-        if current > counters.peak:  # noqa: PLR1730 -- max() takes three times as long
-            counters.peak = current
+        self._counters.enter()
         return True

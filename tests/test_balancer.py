@@ -402,3 +402,13 @@ def test_a_weight_or_a_new_server_exchanges_no_clients_among_the_others(
         for who, owner in before.items():
             now = name_of(place(balancer, who))
             assert now == owner or changed in {now, owner}
+
+
+def test_who_rests_is_released_without_a_place_and_is_counted_off_once() -> None:
+    balancer = make("a")
+    placement = connect(balancer)
+    balancer.rest.pause(placement)
+    assert balancer.counters.current == 0
+    assert balancer.release(placement, 1.0) == []
+    balancer._check()
+    assert balancer.counters.current == 0

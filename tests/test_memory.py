@@ -62,6 +62,51 @@ def server(name: str, host: str = "", **settings: Any) -> Server:
     return Server(name=name, host=host or f"192.0.2.{ord(name[-1])}", port=9, **settings)
 
 
+# --- who is sent back ----------------------------------------------------------------------------
+
+
+def sends_back(desk: Desk, placement: Placement, now: float = 0.0) -> bool:
+    assert placement.server is not None
+    return desk.memory.sends_back(placement, placement.server, now)
+
+
+def test_a_client_is_sent_back_while_its_entry_says_so_and_its_server_runs() -> None:
+    stored = table()
+    desk = Desk({"x": stored}, server("a"), server("b"))
+    placement = desk.visit("b")
+    assert sends_back(desk, placement)
+    desk.ask("b", AdminState.MAINT)
+    assert not sends_back(desk, placement)
+    desk.ask("b", AdminState.READY)
+    stored.store(CLIENT.packed, "a", 0.0)
+    assert not sends_back(desk, placement)
+
+
+def test_a_client_that_holds_not_all_of_its_entries_is_not_sent_back() -> None:
+    tables = {"x": table(), "y": table(size=1)}
+    rules = (StickRule(table="x"), StickRule(table="y"))
+    desk = Desk(tables, server("a"), stick=rules)
+    desk.visit("a", client("10.0.0.9"))
+    placement = desk.visit("a")
+    assert len(placement.held) == 1
+    assert not sends_back(desk, placement)
+
+
+def test_with_several_tables_the_first_that_knows_the_client_decides() -> None:
+    tables = {"x": table(), "y": table()}
+    rules = (StickRule(table="x"), StickRule(table="y"))
+    desk = Desk(tables, server("a"), server("b"), stick=rules)
+    placement = desk.visit("a")
+    assert sends_back(desk, placement)
+    tables["x"].store(CLIENT.packed, "b", 0.0)
+    assert not sends_back(desk, placement)
+
+
+def test_who_holds_nothing_is_not_sent_back() -> None:
+    desk = Desk({"x": table()}, server("a"))
+    assert not sends_back(desk, desk.visit("a", client("2001:db8::1")))
+
+
 # --- who is recalled -----------------------------------------------------------------------------
 
 

@@ -58,3 +58,12 @@ def test_a_snapshot_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         snapshot.uptime = 2.0  # type: ignore[misc]
     assert snapshot.backends == ()
+
+
+def test_who_enters_a_backend_is_counted_and_the_most_at_a_time_are_kept() -> None:
+    counters = BackendCounters()
+    counters.enter()
+    counters.enter()
+    counters.current -= 1
+    counters.enter()
+    assert (counters.total, counters.current, counters.peak) == (3, 2, 2)

@@ -383,7 +383,8 @@ class Stage:
 
         Args:
             words: What :class:`dsbalance.Frontend` or :class:`dsbalance.Backend` takes, or both, as
-                ``keepalive``; ``maxconn`` is the frontend's. For others, replace what is returned.
+                ``keepalive``; ``maxconn`` is the frontend's, ``table`` the backend's. For others,
+                replace what is returned.
         """
         servers = (
             Server(name=each.name, host=each.host, port=each.port, **self._words[each.name])  # type: ignore[arg-type]
@@ -392,9 +393,11 @@ class Stage:
         behind = {
             word: value
             for word, value in words.items()
-            if word not in _OF_FRONTEND or word == "keepalive"
+            if word not in _OF_FRONTEND or word in {"keepalive", "table"}
         }
-        before = {word: value for word, value in words.items() if word in _OF_FRONTEND}
+        before = {
+            word: value for word, value in words.items() if word in _OF_FRONTEND and word != "table"
+        }
         config = one_backend(*servers, host=self.path.host, **behind)
         return replace(config, frontends=(replace(config.frontends[0], **before),))  # type: ignore[arg-type]
 
