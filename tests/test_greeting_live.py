@@ -30,9 +30,6 @@ defaults
     timeout connect 5s
     timeout client 30s
     timeout server 30s
-frontend ready
-    mode http
-    bind {host}:{ready}
 listen entry
     bind {host}:{entry}
     unique-id-format %ci
@@ -40,6 +37,10 @@ listen entry
 listen exit
     bind {host}:{exit} accept-proxy
     server s {stub.host}:{stub.port} send-proxy
+# The last, since HAProxy opens its ports in this order.
+frontend ready
+    mode http
+    bind {host}:{ready}
 """
 
 

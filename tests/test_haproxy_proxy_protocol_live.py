@@ -57,7 +57,6 @@ class Haproxy(NamedTuple):
 def configuration(host: str, port: int) -> str:
     lines = [
         *("defaults", "mode tcp", "timeout connect 5s", "timeout client 30s", "timeout server 30s"),
-        *("frontend ready", f"bind {host}:{READY}", "mode http"),
         *("listen reader", f"bind {host}:{READER} accept-proxy"),
         f"server s {host}:{port} send-proxy",
     ]
@@ -67,6 +66,8 @@ def configuration(host: str, port: int) -> str:
             *(f"bind {host}:{door} accept-proxy", f"bind {host}:{door + 10}"),
             f"server s {host}:{port} {words}",
         ]
+    # The last, since HAProxy opens its ports in this order.
+    lines += ["frontend ready", f"bind {host}:{READY}", "mode http"]
     return "\n".join([*lines, ""])
 
 

@@ -2,7 +2,8 @@
 
     python3 tools/check.py                  ruff, mypy, the tests, the coverage of the core
     python3 tools/check.py --python 3.12    the tests alone, under another Python
-    python3 tools/check.py --others         the same under each supported Python found here
+    python3 tools/check.py --others         the same under each supported Python found here, but for
+                                            whole programs under those between oldest and newest
     python3 tools/check.py --wheel          a wheel, installed into an empty environment, runs there
     python3 tools/check.py --mutants        bugs that are planted into the core fail its tests
     python3 tools/check.py --all            everything but the planted bugs
@@ -74,7 +75,13 @@ def check(options: argparse.Namespace) -> list[Step]:
     others = [version for version in supported_versions() if version != _version()]
     is_required = dict.fromkeys(others if options.others or options.all else (), False)
     is_required |= dict.fromkeys(options.python, True)
-    lanes = [check_tests(version, required=must) for version, must in is_required.items()]
+    # Whole programs do not differ between two versions: of those that were not asked for by name the
+    # newest plays them, as the oldest does.
+    newest = others[-1] if others else ""
+    lanes = [
+        check_tests(version, required=must, is_whole=must or version == newest)
+        for version, must in is_required.items()
+    ]
     steps = []
     if at_home := list(_at_home(options)):
         title = f"environment {_version()}"
@@ -131,8 +138,11 @@ def check_mutants(python: Path) -> Iterator[Step]:
     yield run("planted bugs", python, "-m", "tests.mutants")
 
 
-def check_tests(version: str, *, required: bool) -> Iterator[Step]:
-    """Run the tests under Python ``version``; where it is missing, fail only if ``required``."""
+def check_tests(version: str, *, required: bool, is_whole: bool) -> Iterator[Step]:
+    """Run the tests under Python ``version``; where it is missing, fail only if ``required``.
+
+    Unless ``is_whole`` the plays are left out.
+    """
     base = find_python(version)
     if base is None:
         yield Step(f"tests {version}", not required, "there is no such Python on this machine")
@@ -142,7 +152,9 @@ def check_tests(version: str, *, required: bool) -> Iterator[Step]:
     yield step
     if step.passed:
         # What failed last is for whoever runs pytest, and kept by one of them.
-        yield run(f"tests {version}", python, "-m", "pytest", "-p", "no:cacheprovider")
+        left_out = [] if is_whole else [f"--ignore={folder}" for folder in _PLAYS]
+        title = f"tests {version}" if is_whole else f"tests {version}, modules"
+        yield run(title, python, "-m", "pytest", "-p", "no:cacheprovider", *left_out)
 
 
 def check_wheel(python: Path) -> Iterator[Step]:
@@ -303,7 +315,7 @@ def executable(folder: Path, name: str) -> Path:
 
 
 def supported_versions() -> list[str]:
-    """Return the versions that the classifiers in pyproject.toml name."""
+    """Return the versions that the classifiers in pyproject.toml name, the newest last."""
     stem = "Programming Language :: Python :: "
     lines: list[str] = _pyproject()["project"]["classifiers"]
     return [line.removeprefix(stem) for line in lines if line.startswith(f"{stem}3.")]
