@@ -75,8 +75,8 @@ def check(options: argparse.Namespace) -> list[Step]:
     others = [version for version in supported_versions() if version != _version()]
     is_required = dict.fromkeys(others if options.others or options.all else (), False)
     is_required |= dict.fromkeys(options.python, True)
-    # Whole programs do not differ between two versions: of those that were not asked for by name the
-    # newest plays them, as the oldest does.
+    # Whole programs do not differ between two versions: of those that were not asked for by name
+    # the newest plays them, as the oldest does.
     newest = others[-1] if others else ""
     lanes = [
         check_tests(version, required=must, is_whole=must or version == newest)
