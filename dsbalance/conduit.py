@@ -170,8 +170,8 @@ class Outlet:
         return self._pipe is not None
 
     def give_back(self) -> None:
-        """Return the pipe, so that others may splice."""
-        if self._pipe is not None:
+        """Return the pipe, so that others may splice; not while something is kept in it."""
+        if self._pipe is not None and not self._pipe.held:
             self._pool.give(self._pipe)
             self._pipe = None
 
@@ -186,7 +186,9 @@ class Outlet:
         self._kept = b""
         self._file = None
         self.is_blocked = False
-        self.give_back()
+        if self._pipe is not None:
+            self._pool.give(self._pipe)
+            self._pipe = None
 
 
 def carry(body: Body, intake: Intake, outlet: Outlet) -> Progress:

@@ -286,3 +286,23 @@ def test_without_a_pipe_to_borrow_it_copies(bench: Bench) -> None:
     while bench.pool.take() is not None:
         pass
     assert not bench.outlet.borrow()
+
+
+@needs_splice
+def test_a_pipe_that_holds_bytes_is_not_given_back() -> None:
+    with contextlib.closing(Bench(PipePool(1))) as bench:
+        before = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                before += bench.sink.send(bytes(BUFFER_SIZE))
+        words = os.urandom(50_000)
+        bench.writer.sendall(words)
+        assert bench.outlet.borrow()
+        taken = bench.outlet.splice(bench.source, len(words))
+        for _ in range(3):
+            assert bench.outlet.flush() is Progress.BLOCKED
+            bench.outlet.give_back()
+        assert bench.heard(before + taken)[before:] == words[:taken]
+        assert bench.outlet.flush() is Progress.DRAINED
+        bench.outlet.give_back()
+        assert bench.pool.take() is not None

@@ -456,3 +456,26 @@ def test_a_bad_chunk_of_a_request_is_refused_and_reaches_no_server(stage: HttpSt
         # It is not ended cleanly by a last chunk: either end will do, more bytes will not.
         server.hear_gone()
     until(lambda: stage.clients() == 0)
+
+
+def test_the_tail_of_a_body_reaches_a_server_that_takes_it_in_sips(
+    long_way: Path, opened: Opened
+) -> None:
+    # The last bytes are in our hands long before the server has room for them.
+    stage = opened(long_way)
+    stage.stub.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    for size in range(1 << 20, 3 << 20, 300_001):
+        body = os.urandom(size)
+        client, server = stage.talk(post(length=size))
+        with client, server:
+            server.hear_request(b"POST /")
+            sender = said_behind(client, body)
+            got = bytearray()
+            while len(got) < size:
+                part = server.take(min(20_000, size - len(got)))
+                assert part, f"{size - len(got)} bytes are missing"
+                got += part
+            sender.join()
+            assert got == body
+            server.say(OK)
+            client.hear_answer(200, b"ok")
