@@ -112,10 +112,11 @@ class Approach:
 
     def start(self) -> None:
         """Ask the balancer for a server, and go to it."""
-        if self.resume():
-            self._owner.on_connected(0)
-            return
-        self._wake()
+        if self._resting is not None:
+            if self.resume():
+                self._owner.on_connected(0)
+                return
+            self._wake()
         service = self.service
         self.phase = _QUEUED
         try:
@@ -231,7 +232,8 @@ class Approach:
     def close(self) -> None:
         """Release everything for ever."""
         self.release()
-        self.forget()
+        if self._resting is not None or self.kept is not None:
+            self.forget()
         # It refers to this: without that both are freed now, not by the next collection.
         del self._owner
 

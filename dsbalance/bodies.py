@@ -4,8 +4,8 @@
     Measured   behind so many bytes: Content-Length
     Endless    with its connection: a response without a length
 
-:class:`dsbalance.http1.Chunked` is the third kind. What is *blind* of a body need not be looked at,
-so it may be spliced.
+:class:`dsbalance.chunked.Chunked` is the third kind. What is *blind* of a body need not be looked
+at, so it may be spliced.
 
 Source: RFC 9112, 6.3.
 """
@@ -16,8 +16,8 @@ import sys
 from collections.abc import Container
 from typing import Protocol
 
+from dsbalance.chunked import Chunked
 from dsbalance.http1 import RequestHead
-from dsbalance.http1_bodies import Chunked
 
 Piece = bytes | memoryview
 

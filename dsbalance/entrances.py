@@ -361,10 +361,6 @@ class Entrances:
         for entrance in [*self, *self._leaving]:
             entrance.kill()
 
-    def guests(self) -> list[Guest]:
-        """Return all clients that are there, those of removed frontends too."""
-        return [guest for entrance in (*self, *self._leaving) for guest in entrance.sessions]
-
     @property
     def is_empty(self) -> bool:
         """Whether nobody is there, at any frontend."""

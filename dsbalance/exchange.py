@@ -15,6 +15,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from dsbalance.bodies import Body, Endless, Measured, body_of
+from dsbalance.chunked import Chunked
 from dsbalance.conduit import Intake, Outlet, carry
 from dsbalance.fates import Fate, Leave, Stage, Trouble, wants_to_stay
 from dsbalance.http1 import (
@@ -23,10 +24,8 @@ from dsbalance.http1 import (
     RequestHead,
     ResponseHead,
     accepts_upgrade,
-    parse_response,
     response_end,
 )
-from dsbalance.http1_bodies import Chunked
 from dsbalance.outcome import answer, fail
 from dsbalance.poller import QUIET, WRITABLE
 from dsbalance.relay import Ending, Progress, Side
@@ -269,7 +268,7 @@ class Exchange:
             held = intake.held
             end = response_end(held) if held else 0
             if end:
-                response = parse_response(intake.use(end), self.request.method)
+                response = ResponseHead(intake.use(end), self.request.method)
                 if response.status >= 200 or response.is_final:
                     conversation.journal.answered_at = conversation.loop.now
                     return self._pass_on(response)

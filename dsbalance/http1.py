@@ -42,8 +42,6 @@ __all__ = [
     "ResponseHead",
     "accepts_upgrade",
     "edit",
-    "parse_request",
-    "parse_response",
     "request_end",
     "response_end",
 ]
@@ -288,7 +286,7 @@ class ResponseHead(_Head):
 def request_end(data: bytes) -> int:
     """Return the length of the head at the start of ``data``, with empty lines before it.
 
-    Whether it is a good one is for :func:`parse_request` to say.
+    Whether it is a good one is for :class:`RequestHead` to say.
 
     Returns:
         0 if more is needed.
@@ -308,7 +306,7 @@ def request_end(data: bytes) -> int:
 def response_end(data: bytes) -> int:
     """Return the length of the head at the start of ``data``.
 
-    Whether it is a good one is for :func:`parse_response` to say.
+    Whether it is a good one is for :class:`ResponseHead` to say.
 
     Returns:
         0 if more is needed.
@@ -321,24 +319,6 @@ def response_end(data: bytes) -> int:
         return end
     RESPONSE.check(data)
     return 0
-
-
-def parse_request(raw: bytes) -> RequestHead:
-    """Return what ``raw``, one whole head, says.
-
-    Raises:
-        MessageError: It is refused.
-    """
-    return RequestHead(raw)
-
-
-def parse_response(raw: bytes, method: bytes) -> ResponseHead:
-    """Return what ``raw``, one whole head, says in answer to a request with this ``method``.
-
-    Raises:
-        MessageError: It is refused.
-    """
-    return ResponseHead(raw, method)
 
 
 def edit(

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dsbalance.errors import ConfigError
-from dsbalance.http1 import Framing, MessageError, RequestHead, parse_response
+from dsbalance.http1 import Framing, MessageError, RequestHead, ResponseHead
 from dsbalance.http_fields import OWN, response_line, sifted
 
 _PAGES = {
@@ -146,7 +146,7 @@ def read_page(status: int, content: bytes, fd: int) -> Answer:
     if blank is None:
         raise ConfigError("it has no empty line behind the head of a response")
     try:
-        head = parse_response(_LINE_END.sub(b"\r\n", content[: blank.end()]), b"GET")
+        head = ResponseHead(_LINE_END.sub(b"\r\n", content[: blank.end()]), b"GET")
     except MessageError as refusal:
         raise ConfigError(f"it does not begin as a response: {refusal}") from None
     if not head.is_final or head.framing in (Framing.TUNNEL, Framing.CHUNKED):

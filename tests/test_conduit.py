@@ -13,9 +13,9 @@ import pytest
 
 from actors import tcp_pair
 from dsbalance.bodies import Body, Endless, Measured
+from dsbalance.chunked import Chunked
 from dsbalance.conduit import Intake, Outlet, carry
 from dsbalance.http1 import MessageError
-from dsbalance.http1_bodies import Chunked
 from dsbalance.http_answers import FilePart
 from dsbalance.relay import Progress
 from dsbalance.sockets import set_reset

@@ -18,7 +18,7 @@ from dsbalance.fates import (
     fate,
     wants_to_stay,
 )
-from dsbalance.http1 import parse_request
+from dsbalance.http1 import RequestHead
 from dsbalance.relay import Ending, Side
 
 READING = (Stage.FRESH, Stage.IDLE, Stage.HEAD)
@@ -165,5 +165,5 @@ def test_a_client_that_has_the_whole_response_is_not_reset() -> None:
 def test_whether_a_client_stays_it_says_with_its_version_and_its_words(
     version: bytes, said: bytes, stays: bool
 ) -> None:
-    request = parse_request(b"GET / HTTP/%b\r\nHost: h\r\n%b\r\n" % (version, said))
+    request = RequestHead(b"GET / HTTP/%b\r\nHost: h\r\n%b\r\n" % (version, said))
     assert wants_to_stay(request) is stays

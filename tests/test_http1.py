@@ -12,10 +12,10 @@ from dsbalance.http1 import (
     MAX_LENGTH,
     Framing,
     MessageError,
+    RequestHead,
+    ResponseHead,
     accepts_upgrade,
     edit,
-    parse_request,
-    parse_response,
     request_end,
     response_end,
 )
@@ -33,14 +33,14 @@ def head(*lines: str) -> bytes:
 
 def problem_of_request(raw: bytes) -> str:
     with pytest.raises(MessageError) as caught:
-        parse_request(raw)
+        RequestHead(raw)
     assert str(caught.value) == caught.value.problem
     return caught.value.problem
 
 
 def problem_of_response(raw: bytes, method: bytes = b"GET") -> str:
     with pytest.raises(MessageError) as caught:
-        parse_response(raw, method)
+        ResponseHead(raw, method)
     return caught.value.problem
 
 
@@ -49,7 +49,7 @@ def hosts_beside(method: str, target: str) -> list[str]:
     taken = []
     for host in ("x", "X", "x:", "x:80", "x:443", "x:8080", "x::", "x:080", "y"):
         with contextlib.suppress(MessageError):
-            parse_request(head(f"{method} {target} HTTP/1.1", f"Host: {host}"))
+            RequestHead(head(f"{method} {target} HTTP/1.1", f"Host: {host}"))
             taken.append(host)
     return taken
 
@@ -65,7 +65,7 @@ def test_a_request_of_a_browser() -> None:
         "Accept-Encoding: gzip, deflate",
         "Connection: keep-alive, Foo",
     )
-    request = parse_request(raw)
+    request = RequestHead(raw)
     assert request.raw == raw
     assert (request.method, request.target) == (b"GET", b"/phoenix/jobs?id=12")
     assert not request.is_http10
@@ -93,7 +93,7 @@ def test_a_request_of_a_browser() -> None:
 def test_the_length_of_a_body_is_what_the_fields_say(
     lines: tuple[str, ...], length: int | None
 ) -> None:
-    assert parse_request(head("POST / HTTP/1.1", HOST, *lines)).length == length
+    assert RequestHead(head("POST / HTTP/1.1", HOST, *lines)).length == length
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_length_of_a_body_is_what_the_fields_say(
 )
 def test_these_request_lines_are_taken(line: str) -> None:
     raw = head(line, HOST)
-    assert parse_request(raw).raw == raw
+    assert RequestHead(raw).raw == raw
 
 
 @pytest.mark.parametrize(
@@ -178,10 +178,10 @@ def test_a_tunnel_has_a_port_that_its_host_may_leave_out(target: str, hosts: str
 
 
 def test_a_uri_needs_no_host_beside_it_but_no_empty_one() -> None:
-    assert parse_request(head("GET http://a/ HTTP/1.1")).host is None
+    assert RequestHead(head("GET http://a/ HTTP/1.1")).host is None
     raw = head("GET http://a/ HTTP/1.1", "Host:")
     assert problem_of_request(raw) == "target and Host name different hosts"
-    assert parse_request(head("GET / HTTP/1.1", "Host:")).host == b""
+    assert RequestHead(head("GET / HTTP/1.1", "Host:")).host == b""
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_a_host_that_others_could_read_differently_is_refused(host: str) -> None
 
 def test_a_hundred_fields_with_long_names_and_any_values_are_taken() -> None:
     raw = head("GET / HTTP/1.1", "x" * 255 + ":\t\xe9 ", *["X:"] * 99)
-    request = parse_request(raw)
+    request = RequestHead(raw)
     assert len(request.fields()) == 100
     assert request.fields()[0] == (b"x" * 255, b"\xe9")
 
@@ -257,10 +257,10 @@ def test_http10_knows_no_such_body(method: str, field: str, problem: str) -> Non
 
 
 def test_http10_knows_other_bodies() -> None:
-    request = parse_request(head("POST / HTTP/1.0", "Content-Length: 1"))
+    request = RequestHead(head("POST / HTTP/1.0", "Content-Length: 1"))
     assert request.is_http10
     assert request.length == 1
-    assert parse_request(head("GET / HTTP/1.0", "Content-Length: 0")).length == 0
+    assert RequestHead(head("GET / HTTP/1.0", "Content-Length: 0")).length == 0
 
 
 def test_connect_has_no_body() -> None:
@@ -270,10 +270,10 @@ def test_connect_has_no_body() -> None:
 
 @pytest.mark.parametrize("version", ["1.2", "2.0", "9.9"])
 def test_a_later_version_is_1_1(version: str) -> None:
-    request = parse_request(head(f"GET /HTTP/{version} HTTP/{version}", HOST))
+    request = RequestHead(head(f"GET /HTTP/{version} HTTP/{version}", HOST))
     assert request.raw == head(f"GET /HTTP/{version} HTTP/1.1", HOST)
     assert not request.is_http10
-    response = parse_response(head(f"HTTP/{version} 200 HTTP/{version}"), b"GET")
+    response = ResponseHead(head(f"HTTP/{version} 200 HTTP/{version}"), b"GET")
     assert response.raw == head(f"HTTP/1.1 200 HTTP/{version}")
     assert not response.is_http10
 
@@ -282,7 +282,7 @@ def test_empty_lines_before_a_request_are_left_out() -> None:
     raw = head("GET / HTTP/1.1", HOST)
     padded = b"\r\n\r\n\r\n" + raw
     assert request_end(padded + b"GET") == len(padded)
-    assert parse_request(padded).raw == raw
+    assert RequestHead(padded).raw == raw
     assert request_end(b"\r") == request_end(b"\r\n\r\n") == request_end(b"\r\n\r") == 0
     with pytest.raises(MessageError, match="0x0d in the method"):
         request_end(b"\rG")
@@ -290,7 +290,7 @@ def test_empty_lines_before_a_request_are_left_out() -> None:
 
 
 def test_options_of_the_connection_may_stand_in_several_lines() -> None:
-    request = parse_request(head("GET / HTTP/1.1", "Connection: a,, B ,", "CONNECTION: c"))
+    request = RequestHead(head("GET / HTTP/1.1", "Connection: a,, B ,", "CONNECTION: c"))
     assert request.connection == {b"a", b"b", b"c"}
 
 
@@ -298,15 +298,15 @@ def test_fields_that_came_before_are_known_unless_they_are_long() -> None:
     short, long = ("X-Only: here",), ("X-Only: here", "Cookie: " + "x" * 4000)
     before = http1._remembered.cache_info()
     for line in ("GET /1 HTTP/1.1", "GET /2 HTTP/1.1", "GET /3 HTTP/1.1"):
-        assert parse_request(head(line, *short)).fields() == [(b"x-only", b"here")]
-        parse_request(head(line, *long))
+        assert RequestHead(head(line, *short)).fields() == [(b"x-only", b"here")]
+        RequestHead(head(line, *long))
     after = http1._remembered.cache_info()
     assert after.hits - before.hits == 2
     assert after.misses - before.misses == 1
 
 
 def test_long_fields_are_read_like_short_ones() -> None:
-    request = parse_request(head("GET / HTTP/1.1", HOST, "Cookie: " + "x" * 4000))
+    request = RequestHead(head("GET / HTTP/1.1", HOST, "Cookie: " + "x" * 4000))
     assert request.host == b"a"
     assert problem_of_request(head("GET / HTTP/1.1", "Cookie: " + "x" * 4000, "X")).startswith("0x")
 
@@ -326,7 +326,7 @@ def test_long_fields_are_read_like_short_ones() -> None:
 def test_no_coding_is_asked_for_that_would_be_refused(
     lines: tuple[str, ...], rest: tuple[str, ...]
 ) -> None:
-    assert parse_request(head("GET / HTTP/1.1", *lines)).raw == head("GET / HTTP/1.1", *rest)
+    assert RequestHead(head("GET / HTTP/1.1", *lines)).raw == head("GET / HTTP/1.1", *rest)
 
 
 # --- where a head ends ---------------------------------------------------------------------------
@@ -358,7 +358,7 @@ def test_the_limit_is_that_of_haproxy(count: int, limit: int) -> None:
         missing = limit - len(head(line.format(""), *rest))
         longest, longer = (head(line.format("x" * (missing + more)), *rest) for more in (0, 1))
         assert end_of(longest) == len(longest) == limit
-        parse_request(longest) if end_of is request_end else parse_response(longest, b"GET")
+        RequestHead(longest) if end_of is request_end else ResponseHead(longest, b"GET")
         assert problem_of(longer).startswith(("more than", "too long for its fields"))
 
 
@@ -444,7 +444,7 @@ def test_the_end_of_a_body_follows_from_method_status_and_fields(
     method: str, status: int, fields: tuple[str, ...], framing: Framing, length: int | None
 ) -> None:
     raw = head(f"HTTP/1.1 {status} x", *fields)
-    response = parse_response(raw, method.encode())
+    response = ResponseHead(raw, method.encode())
     assert (response.status, response.framing, response.length) == (status, framing, length)
     assert response.raw == raw
 
@@ -457,21 +457,21 @@ def test_the_end_of_a_body_follows_from_method_status_and_fields(
 def test_a_length_is_left_out_where_there_is_no_body(
     method: str, status: int, more: tuple[str, ...], field: str
 ) -> None:
-    response = parse_response(head(f"HTTP/1.1 {status}", *more, field, "A: b"), method.encode())
+    response = ResponseHead(head(f"HTTP/1.1 {status}", *more, field, "A: b"), method.encode())
     assert response.raw == head(f"HTTP/1.1 {status}", *more, "A: b")
     assert response.length == (None if response.framing is Framing.TUNNEL else 0)
 
 
 @pytest.mark.parametrize("line", ["HTTP/1.1 200", "HTTP/1.1 200 ", "HTTP/1.0 999 \xe9 \t x"])
 def test_a_reason_may_be_missing_or_anything(line: str) -> None:
-    response = parse_response(head(line, LENGTH), b"GET")
+    response = ResponseHead(head(line, LENGTH), b"GET")
     assert response.raw == head(line, LENGTH)
     assert response.is_http10 == ("1.0" in line)
 
 
 def test_final_is_what_ends_the_exchange_or_the_protocol() -> None:
     final = {
-        status: parse_response(head(f"HTTP/1.1 {status}", *SWITCHED), b"GET").is_final
+        status: ResponseHead(head(f"HTTP/1.1 {status}", *SWITCHED), b"GET").is_final
         for status in (100, 101, 102, 199, 200, 204, 304, 503)
     }
     assert [status for status, is_final in final.items() if not is_final] == [100, 102, 199]
@@ -503,7 +503,7 @@ def test_these_responses_are_refused(lines: tuple[str, ...], problem: str) -> No
 
 def test_a_response_may_ask_for_the_end_of_the_connection() -> None:
     for lines in (("Connection: Close, x",), ("connection: close", "CONNECTION: x")):
-        response = parse_response(head("HTTP/1.1 200 OK", *lines), b"GET")
+        response = ResponseHead(head("HTTP/1.1 200 OK", *lines), b"GET")
         assert response.connection == {b"close", b"x"}
 
 
@@ -525,20 +525,20 @@ def test_an_upgrade_is_asked_for_in_both_fields(
     line: str, fields: tuple[str, ...], *, has_upgrade: bool
 ) -> None:
     raw = head(line, *fields)
-    assert parse_request(raw).has_upgrade == has_upgrade
-    assert parse_request(raw).raw == raw
+    assert RequestHead(raw).has_upgrade == has_upgrade
+    assert RequestHead(raw).raw == raw
 
 
 @pytest.mark.parametrize("wanted", ["h2c", "websocket, H2C"])
 def test_nobody_is_asked_for_http2_whose_requests_would_go_by_unseen(wanted: str) -> None:
-    request = parse_request(head("GET / HTTP/1.1", "Connection: Upgrade", f"Upgrade: {wanted}"))
+    request = RequestHead(head("GET / HTTP/1.1", "Connection: Upgrade", f"Upgrade: {wanted}"))
     assert request.raw == head("GET / HTTP/1.1", "Connection: Upgrade")
     assert not request.has_upgrade
 
 
 @pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_a_request_with_a_body_does_not_ask_for_an_upgrade(field: str) -> None:
-    request = parse_request(head("POST / HTTP/1.1", *WEBSOCKET, field))
+    request = RequestHead(head("POST / HTTP/1.1", *WEBSOCKET, field))
     assert request.raw == head("POST / HTTP/1.1", *WEBSOCKET[:2], field)
     assert not request.has_upgrade
     assert request.connection == {b"upgrade"}
@@ -566,15 +566,15 @@ def test_a_websocket_has_a_key(version: str, keys: tuple[str, ...]) -> None:
 def test_a_websocket_has_a_proof(
     asked: tuple[str, ...], answered: tuple[str, ...], *, is_accepted: bool
 ) -> None:
-    request = parse_request(head("GET / HTTP/1.1", *asked))
-    response = parse_response(head(*answered), b"GET")
+    request = RequestHead(head("GET / HTTP/1.1", *asked))
+    response = ResponseHead(head(*answered), b"GET")
     assert accepts_upgrade(request, response) == is_accepted
 
 
 def test_nobody_is_switched_who_did_not_ask() -> None:
-    response = parse_response(head("HTTP/1.1 101 x", *SWITCHED), b"GET")
+    response = ResponseHead(head("HTTP/1.1 101 x", *SWITCHED), b"GET")
     for line in ("GET / HTTP/1.1", "GET / HTTP/1.0"):
-        request = parse_request(head(line, HOST))
+        request = RequestHead(head(line, HOST))
         assert not accepts_upgrade(request, response)
 
 

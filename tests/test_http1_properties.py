@@ -14,8 +14,6 @@ from dsbalance.http1 import (
     RequestHead,
     ResponseHead,
     edit,
-    parse_request,
-    parse_response,
     request_end,
     response_end,
 )
@@ -48,7 +46,7 @@ Parse = Callable[[bytes], RequestHead | ResponseHead]
 
 
 def answering(method: bytes) -> Parse:
-    return lambda raw: parse_response(raw, method)
+    return lambda raw: ResponseHead(raw, method)
 
 
 def outcome(pieces: list[bytes], end_of: End, parse: Parse) -> tuple[object, ...]:
@@ -81,9 +79,9 @@ def test_a_request_says_what_a_slow_reader_sees_in_it(raw: bytes) -> None:
         read, length = read_request(raw, MAX_HEAD)
     except RefusedError:
         with pytest.raises(MessageError):
-            parse_request(raw)
+            RequestHead(raw)
         return
-    head = parse_request(raw)
+    head = RequestHead(raw)
     method, target, version = read.first
     assert (head.method, head.target) == (method, target)
     assert head.is_http10 == (version == b"HTTP/1.0")
@@ -106,9 +104,9 @@ def test_a_response_says_what_a_slow_reader_sees_in_it(raw: bytes, method: bytes
         read, framing, length = read_response(raw, method, MAX_HEAD)
     except RefusedError:
         with pytest.raises(MessageError):
-            parse_response(raw, method)
+            ResponseHead(raw, method)
         return
-    head = parse_response(raw, method)
+    head = ResponseHead(raw, method)
     version, code = read.first
     assert head.status == int(code)
     assert head.is_http10 == (version == b"HTTP/1.0")
@@ -128,10 +126,10 @@ def test_a_response_says_what_a_slow_reader_sees_in_it(raw: bytes, method: bytes
 @example([ENDLESS[: MAX_HEAD - 1], ENDLESS[MAX_HEAD - 1 :] + b"\r\n\r\n"])
 def test_a_request_in_pieces_is_what_it_is_in_one(pieces: list[bytes]) -> None:
     whole = b"".join(pieces)
-    alike = outcome([whole], request_end, parse_request)
-    assert outcome(pieces, request_end, parse_request) == alike
+    alike = outcome([whole], request_end, RequestHead)
+    assert outcome(pieces, request_end, RequestHead) == alike
     if len(whole) < 500:
-        assert outcome(octets(whole), request_end, parse_request) == alike
+        assert outcome(octets(whole), request_end, RequestHead) == alike
 
 
 @given(spoiled(responses).flatmap(cuts), methods)
@@ -146,7 +144,7 @@ def test_a_response_in_pieces_is_what_it_is_in_one(pieces: list[bytes], method: 
 
 @given(st.binary() | spoiled(requests) | spoiled(responses), methods)
 def test_any_bytes_are_a_head_or_a_message_error(raw: bytes, method: bytes) -> None:
-    for end_of, parse in ((request_end, parse_request), (response_end, answering(method))):
+    for end_of, parse in ((request_end, RequestHead), (response_end, answering(method))):
         outcome([raw], end_of, parse)
         outcome([raw], len, parse)
 
@@ -156,7 +154,7 @@ def test_any_bytes_are_a_head_or_a_message_error(raw: bytes, method: bytes) -> N
 def test_what_is_refused_at_once_has_no_chance(raw: bytes, cut: int) -> None:
     """What is not refused yet may still become a head; what is refused is so with any rest."""
     for end_of, parse, rest in (
-        (request_end, parse_request, b"\nGET / HTTP/1.1\r\nx:y\r\n\r\n"),
+        (request_end, RequestHead, b"\nGET / HTTP/1.1\r\nx:y\r\n\r\n"),
         (response_end, answering(b"GET"), b"HTTP/1.1 200 O\r\nx:y\r\n\r\n"),
     ):
         begun = raw[:cut]
@@ -172,7 +170,7 @@ def test_what_is_refused_at_once_has_no_chance(raw: bytes, cut: int) -> None:
 @given(harmless)
 def test_fields_come_out_as_they_were_put_in(fields: list[tuple[bytes, bytes]]) -> None:
     raw = b"GET / HTTP/1.1\r\n" + b"".join(b"%b:%b \r\n" % pair for pair in fields) + b"\r\n"
-    head = parse_request(raw)
+    head = RequestHead(raw)
     assert head.raw == raw
     assert head.fields() == [(name.lower(), value) for name, value in fields]
     for name, value in fields:
@@ -187,7 +185,7 @@ def test_edited_fields_are_gone_or_at_the_end(
 ) -> None:
     raw = edit(b"GET / HTTP/1.1\r\n\r\n", append=fields)
     drop = {name.lower() for name, _ in fields[::2]}
-    edited = parse_request(edit(raw, drop=drop, append=more))
+    edited = RequestHead(edit(raw, drop=drop, append=more))
     kept = [(name.lower(), value) for name, value in fields if name.lower() not in drop]
     assert edited.fields() == kept + [(name.lower(), value) for name, value in more]
     assert edit(raw) == raw

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from dsbalance.errors import ConfigError
-from dsbalance.http1 import RequestHead, parse_request, parse_response
+from dsbalance.http1 import RequestHead, ResponseHead
 from dsbalance.http_answers import Answer, FilePart, error, read_page, redirection
 from dsbalance.http_options import DENY_STATUSES, REDIRECT_STATUSES
 
-GET = parse_request(b"GET / HTTP/1.1\r\n\r\n")
-HEAD = parse_request(b"HEAD / HTTP/1.1\r\n\r\n")
-OLD = parse_request(b"GET / HTTP/1.0\r\n\r\n")
+GET = RequestHead(b"GET / HTTP/1.1\r\n\r\n")
+HEAD = RequestHead(b"HEAD / HTTP/1.1\r\n\r\n")
+OLD = RequestHead(b"GET / HTTP/1.0\r\n\r\n")
 
 # As HAProxy 2.6.12 says them.
 REASONS = {
@@ -128,7 +128,7 @@ def test_what_we_answer_is_a_response(status: int) -> None:
     for request in (GET, OLD, None):
         raw = error(status).render(request, keeps_client=False)
         end = raw.index(b"\r\n\r\n") + 4
-        assert parse_response(raw[:end], b"GET").length == len(raw) - end
+        assert ResponseHead(raw[:end], b"GET").length == len(raw) - end
 
 
 # --- an operator's -------------------------------------------------------------------------------

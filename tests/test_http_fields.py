@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsbalance.http1 import parse_request
+from dsbalance.http1 import RequestHead
 from dsbalance.http_fields import (
     NEEDED,
     OWN,
@@ -32,8 +32,8 @@ from dsbalance.http_options import (
 )
 
 HEAD = b"GET /a HTTP/1.1\r\nHost: h\r\nX-A: 1\r\nB: 2\r\nx-a: 3\r\n\r\n"
-NEW = parse_request(b"GET / HTTP/1.1\r\n\r\n")
-OLD = parse_request(b"GET / HTTP/1.0\r\n\r\n")
+NEW = RequestHead(b"GET / HTTP/1.1\r\n\r\n")
+OLD = RequestHead(b"GET / HTTP/1.0\r\n\r\n")
 
 
 class Nothing:
@@ -255,7 +255,7 @@ def test_the_tokens_of_one_connection_go_no_further(
     values: tuple[bytes, ...], left: tuple[bytes, ...]
 ) -> None:
     raw = listed(*values)
-    tokens = parse_request(raw).connection
+    tokens = RequestHead(raw).connection
     made = sifted(raw, tokens, OWN | NEEDED)
     assert made.replace(b"\r\nconnection", b"\r\nConnection") == listed(*left)
 
@@ -267,8 +267,8 @@ values = st.lists(st.lists(tokens).map(b" , ".join), max_size=3)
 @given(values)
 def test_all_other_tokens_and_fields_stay(values: list[bytes]) -> None:
     raw = listed(*values)
-    before = parse_request(raw)
-    after = parse_request(sifted(raw, before.connection, OWN | NEEDED))
+    before = RequestHead(raw)
+    after = RequestHead(sifted(raw, before.connection, OWN | NEEDED))
     assert after.connection == before.connection - OWN - NEEDED
     others = [field for field in before.fields() if field[0] != b"connection"]
     assert [field for field in after.fields() if field[0] != b"connection"] == others

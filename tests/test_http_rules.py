@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dsbalance.conditions import Condition, Fetch, Look, Term
 from dsbalance.errors import ConfigError
-from dsbalance.http1 import RequestHead, parse_request, parse_response, request_end
+from dsbalance.http1 import RequestHead, ResponseHead, request_end
 from dsbalance.http_answers import Answer, read_page, redirection
 from dsbalance.http_fields import Origin
 from dsbalance.http_options import (
@@ -67,7 +67,7 @@ def asked(
     frontend: HttpOptions = NONE, backend: HttpOptions = NONE, raw: bytes = GET
 ) -> bytes | Answer:
     """Return what becomes of a request."""
-    return Rewriting(frontend, backend).request(parse_request(raw), ORIGIN)
+    return Rewriting(frontend, backend).request(RequestHead(raw), ORIGIN)
 
 
 def ruled(*rules: RequestRule, raw: bytes = GET) -> bytes | Answer:
@@ -84,8 +84,8 @@ def answered(
     keeps_client: bool = True,
 ) -> bytes | Answer:
     """Return what becomes of a response."""
-    head = parse_request(request)
-    response = parse_response(raw, head.method)
+    head = RequestHead(request)
+    response = ResponseHead(raw, head.method)
     made = Rewriting(frontend, backend)
     return made.response(response, head, ORIGIN, keeps_client=keeps_client)
 
@@ -95,7 +95,7 @@ def answered(
 
 @pytest.mark.parametrize("raw", [GET, b"POST / HTTP/1.1\r\nconTENT-length: 3\r\nX:y \r\n\r\n"])
 def test_a_request_of_which_nothing_is_said_passes_as_it_came(raw: bytes) -> None:
-    head = parse_request(raw)
+    head = RequestHead(raw)
     assert Rewriting(NONE, NONE).request(head, ORIGIN) is head.raw
 
 
@@ -111,10 +111,10 @@ def test_each_level_may_close_the_server_and_the_frontend_the_client(
     keeping = (None, HttpConnection.KEEP_ALIVE)
     assert made.is_server_kept is (frontend in keeping and backend in keeping)
     assert made.is_client_kept is (frontend is not HttpConnection.CLOSE)
-    head = made.request(parse_request(GET), ORIGIN)
+    head = made.request(RequestHead(GET), ORIGIN)
     assert head == (GET if made.is_server_kept else GET[:-2] + b"connection: close\r\n\r\n")
     old = b"GET / HTTP/1.0\r\n\r\n"
-    head = made.request(parse_request(old), ORIGIN)
+    head = made.request(RequestHead(old), ORIGIN)
     assert head == (old[:-2] + b"connection: keep-alive\r\n\r\n" if made.is_server_kept else old)
 
 
@@ -154,7 +154,7 @@ def test_a_client_cannot_have_our_fields_dropped_by_the_next_reader(token: bytes
     raw = GET[:-2] + b"Connection: Foo, " + token + b"\r\n\r\n"
     made = asked(frontend, raw=raw)
     assert isinstance(made, bytes)
-    assert parse_request(made).connection == {b"foo"}
+    assert RequestHead(made).connection == {b"foo"}
 
 
 def test_the_names_that_servers_get_from_us_are_known() -> None:
@@ -232,7 +232,7 @@ def test_who_names_no_host_goes_back_to_the_address_it_came_to() -> None:
         facts=Facts(bytes(16)),
     )
     made = Rewriting(HttpOptions(request_rules=(Redirect(scheme="https"),)), NONE)
-    answer = made.request(parse_request(b"GET //evil.example/ HTTP/1.0\r\n\r\n"), origin)
+    answer = made.request(RequestHead(b"GET //evil.example/ HTTP/1.0\r\n\r\n"), origin)
     assert answer == redirection(302, b"https://[2001:db8::1]//evil.example/", closes=False)
 
 
@@ -281,7 +281,7 @@ def test_what_is_monitored_is_the_whole_target(uri: str, target: bytes, is_monit
 
 
 def test_a_response_of_which_nothing_is_said_passes_as_it_came() -> None:
-    request, response = parse_request(GET), parse_response(OK, b"GET")
+    request, response = RequestHead(GET), ResponseHead(OK, b"GET")
     made = Rewriting(NONE, NONE).response(response, request, ORIGIN, keeps_client=True)
     assert made is response.raw
 
@@ -382,11 +382,11 @@ def test_a_frontend_answers_with_its_own_pages_and_a_backend_with_both() -> None
         head = refused(made).render(None, keeps_client=False)
         return head.split(b"\r\n")[0].decode().removeprefix("HTTP/1.1 ")
 
-    request, response = parse_request(GET), parse_response(OK, b"GET")
+    request, response = RequestHead(GET), ResponseHead(OK, b"GET")
     assert page(Rewriting(first, second, files).request(request, ORIGIN)) == "403 f"
     both = Rewriting(pages, second, files)
     assert page(both.request(request, ORIGIN)) == "403 b"
-    assert page(both.request(parse_request(b"GET /m HTTP/1.1\r\n\r\n"), ORIGIN)) == "200 f"
+    assert page(both.request(RequestHead(b"GET /m HTTP/1.1\r\n\r\n"), ORIGIN)) == "200 f"
     assert [page(both.error(status)) for status in (403, 502, 503)] == ["403 b", "502 b", "503 f"]
     assert page(both.error(504)) == "504 Gateway Time-out"
     made = Rewriting(pages, answering, files)
@@ -444,11 +444,11 @@ def test_what_the_server_gets_is_framed_as_what_came(
         request_rules=tuple(rules),
         forwardfor=AddressField() if is_told else None,
     )
-    before = parse_request(raw)
+    before = RequestHead(raw)
     made = Rewriting(frontend, NONE).request(before, ORIGIN)
     assert isinstance(made, bytes)
     assert request_end(made) == len(made)
-    after: RequestHead = parse_request(made)
+    after: RequestHead = RequestHead(made)
     assert (after.length, after.is_http10) == (before.length, before.is_http10)
     assert (after.method, after.target) == (before.method, before.target)
     if is_told:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dsbalance.haproxy.config import read
-from dsbalance.http1 import Framing, parse_request, parse_response
+from dsbalance.http1 import Framing, RequestHead, ResponseHead
 from dsbalance.http_answers import Answer
 from dsbalance.http_fields import Origin
 from dsbalance.http_options import HttpOptions
@@ -84,7 +84,7 @@ def without_length(head: list[str]) -> list[str]:
 @pytest.mark.parametrize("case", CASES, ids=[str(number) for number in range(len(CASES))])
 def test_what_haproxy_made_of_it_we_make_of_it(case: dict[str, Any]) -> None:
     rules, who = rewriting(case), origin(case)
-    request = parse_request(case["request"].encode("latin-1"))
+    request = RequestHead(case["request"].encode("latin-1"))
     is_open = case["is_open"]
     made = rules.request(request, who)
     if isinstance(made, Answer):
@@ -98,7 +98,7 @@ def test_what_haproxy_made_of_it_we_make_of_it(case: dict[str, Any]) -> None:
     # HTTP/2 without TLS is not asked for by us: its requests would go by unseen.
     assert read_alike(made) == [line for line in read_alike(case["sent"]) if line != "upgrade: h2c"]
     for raw, got in zip(case["response"], case["got"], strict=True):
-        response = parse_response(raw.encode("latin-1"), request.method)
+        response = ResponseHead(raw.encode("latin-1"), request.method)
         assert not is_open or rules.is_client_kept or response.framing is Framing.TUNNEL
         head = rules.response(response, request, who, keeps_client=is_open)
         if isinstance(head, Answer):

@@ -233,7 +233,7 @@ def test_the_connection_to_the_server_is_kept_alive_as_configured() -> None:
     with Proxy(config) as proxy, connect(front(proxy)) as client, stub.accept() as peer:
         peer.say(b"hello")
         client.hear(b"hello")
-        (session,) = proxy._engine._entrances.guests()
+        (session,) = proxy._engine._entrances.find("front").sessions
         assert isinstance(session, Session)
         sock = session.approach.server_sock
         assert sock is not None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dsbalance.http1_bodies import MAX_CHUNK, Chunked
+from dsbalance.chunked import MAX_CHUNK, Chunked
 from dsbalance.http1_grammar import MAX_HEAD, MessageError
 from messages import RefusedError, chunked_bodies, cuts, read_chunked, spoiled
 
