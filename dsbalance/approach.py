@@ -41,7 +41,6 @@ _log = logging.getLogger("dsbalance.approach")
 # A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
 _QUEUED, _PAUSED, _CONNECTING, _RELAYING, _CLOSED = Phase
 _DISPLACED = Stage.DISPLACED
-_NORMAL = Ending.NORMAL
 # Tuples, because an Enum hashes in Python: identity finds the first one for nothing.
 _WAITING = (_QUEUED, _PAUSED)
 
@@ -61,7 +60,7 @@ class Traveller(Timed, Protocol):
     def on_stranded(self, ending: Ending) -> None:
         """Give up: no server takes it. The place is not free before :meth:`Approach.release`."""
 
-    def kill(self, ending: Ending) -> None:
+    def dismiss(self, ending: Ending) -> None:
         """End it from outside, while it is connected."""
 
 
@@ -77,18 +76,21 @@ class Approach:
         placement: Its hold on the backend; None before it has asked, and when that was refused.
         phase: Where it is on its way.
         placed_at: When there was a place for it; 0: not yet.
+        connected_at: When the server was connected, or found connected; 0: not yet.
         server_sock: The connection that is being made, or is made.
         kept: A connection that is left over from the last way; the next one uses or closes it. The
             placement of that way rests.
+        keeper: Whose connection was kept last.
         is_reused: Whether the connection had been kept: its server may have ended it meanwhile.
     """
 
     __slots__ = (
-        "_kept_at",
         "_owner",
         "_resting",
         "client",
+        "connected_at",
         "is_reused",
+        "keeper",
         "kept",
         "phase",
         "placed_at",
@@ -103,10 +105,10 @@ class Approach:
         self.client = client
         self.placement: Placement | None = None
         self.phase = _QUEUED
-        self.placed_at = 0.0
+        self.placed_at = self.connected_at = 0.0
         self.server_sock: Stream | None = None
         self.kept: Stream | None = None
-        self._kept_at: ServerState | None = None
+        self.keeper: ServerState | None = None
         self._resting: Placement | None = None
         self.is_reused = False
 
@@ -154,7 +156,7 @@ class Approach:
         server has heard nothing of it, so nothing could be done twice.
         """
         if self.phase is _RELAYING:
-            self._owner.kill(ending)
+            self._owner.dismiss(ending)
         else:
             self._attempt_failed(Failure.TIMEOUT)
 
@@ -172,7 +174,7 @@ class Approach:
         self._resting = self.kept = None
         self.is_reused = True
         self.phase = _RELAYING
-        self.placed_at = now
+        self.placed_at = self.connected_at = now
         return True
 
     def pause(self) -> None:
@@ -181,8 +183,8 @@ class Approach:
         assert placement is not None
         service = self.service
         self.phase = _CLOSED
-        self.placed_at = 0.0
-        self.kept = self.server_sock
+        self.placed_at = self.connected_at = 0.0
+        self.kept, self.keeper = self.server_sock, placement.server
         self._resting = placement
         self.server_sock = self.placement = None
         heirs = service.balancer.rest.pause(placement)
@@ -193,7 +195,7 @@ class Approach:
         """Close the connection that was kept, if there is one; a reset if bytes wait unread."""
         if self.kept is not None:
             self.service.loop.close(self.kept)
-            self.kept = self._kept_at = None
+            self.kept = None
 
     def forget(self) -> None:
         """Keep nothing for a next way: there will be none."""
@@ -204,7 +206,6 @@ class Approach:
         """Release the placement that rests; the connection is kept for another one there."""
         resting = self._resting
         if resting is not None:
-            self._kept_at = resting.server
             self._resting = resting.owner = None
             self.service.balancer.release(resting, self.service.loop.now)
 
@@ -217,7 +218,7 @@ class Approach:
     def release(self) -> None:
         """Close the connection and free the place; the way may be gone once more."""
         self.phase = _CLOSED
-        self.placed_at = 0.0
+        self.placed_at = self.connected_at = 0.0
         loop = self.service.loop
         if self.server_sock is not None:
             loop.close(self.server_sock)
@@ -254,18 +255,19 @@ class Approach:
         """Act on the phase's deadline. Called by the owner, whose timer it is."""
         if self.phase is _CONNECTING:
             self._attempt_failed(Failure.TIMEOUT)
-        elif self.phase is _PAUSED and self._is_displaced():
-            self.reroute()
         elif self.phase is _PAUSED:
-            self.proceed()
+            placement = self.placement
+            if placement is not None and placement.stage is _DISPLACED:
+                self.reroute()
+            else:
+                self.proceed()
         else:
+            # Not an error of the server's for which it may have waited.
+            self.service.balancer.counters.connect_errors += 1
             self._owner.on_stranded(Ending.QUEUE_TIMEOUT)
 
     def on_crash(self, error: Exception) -> None:  # noqa: D102 - as in Watcher
         self._owner.on_crash(error)
-
-    def _is_displaced(self) -> bool:
-        return self.placement is not None and self.placement.stage is _DISPLACED
 
     def _connect(self, placement: Placement) -> None:
         """Start attempts until one is under way, waits, or all have failed."""
@@ -289,7 +291,9 @@ class Approach:
             return None
         made = _open(service, state.server, self.client.port)
         if not isinstance(made, Stream):
+            state.counters.errors += made is Failure.LOCAL
             return made
+        state.counters.connects += 1
         self.server_sock = sock = made
         self.phase = _CONNECTING
         self.is_reused = False
@@ -298,10 +302,10 @@ class Approach:
         return None
 
     def _use_kept(self, state: ServerState) -> bool:
-        if self._kept_at is not state:
+        if self.keeper is not state:
             self.drop_kept()
             return False
-        self.server_sock, self.kept, self._kept_at = self.kept, None, None
+        self.server_sock, self.kept = self.kept, None
         self.is_reused = True
         self._arrived(0)
         return True
@@ -350,7 +354,8 @@ class Approach:
         assert self.placement is not None
         service = self.service
         self.phase = _RELAYING
-        service.balancer.connected(self.placement, service.loop.now)
+        self.connected_at = now = service.loop.now
+        service.balancer.connected(self.placement, now)
         self._owner.on_connected(events)
 
     def _set_timer(self, timeout: float | None) -> None:
@@ -361,35 +366,11 @@ class Approach:
             loop.timers.set(self._owner, loop.now + timeout, loop.now)
 
 
-_BY_CLIENT = (Ending.CLIENT_RESET, Ending.CLIENT_TIMEOUT, Ending.CLIENT_SILENT)
-_BY_SERVER = (
-    *(Ending.SERVER_RESET, Ending.SERVER_TIMEOUT),
-    *(Ending.SERVER_ABORTED, Ending.SERVER_SILENT),
-)
 _GAVE_UP = {
     Failure.REFUSED: Ending.CONNECT_FAILED,
     Failure.TIMEOUT: Ending.CONNECT_TIMEOUT,
     Failure.LOCAL: Ending.NO_RESOURCES,
 }
-
-
-def count_transfer(approach: Approach, ending: Ending, taken: int, given: int) -> None:
-    """Count the bytes that went to the server and back, and who broke it off."""
-    counters = approach.service.counters
-    counters.bytes_in += taken
-    counters.bytes_out += given
-    placement = approach.placement
-    if placement is None or placement.server is None:
-        return
-    server = placement.server.counters
-    server.bytes_in += taken
-    server.bytes_out += given
-    if ending is _NORMAL:
-        return
-    if ending in _BY_CLIENT:
-        server.client_aborts += 1
-    elif ending in _BY_SERVER:
-        server.server_aborts += 1
 
 
 def call_up(loop: Loop, placements: Iterable[Placement]) -> None:

@@ -49,6 +49,12 @@ class CheckResult:
         return _REASONS[self.status]
 
     @property
+    def summary(self) -> str:
+        """All of it in words, for a log line: ``Layer4 timeout at port 5022 (...)``."""
+        text = f"{self.reason} at port {self.port}"
+        return f"{text} ({self.detail})" if self.detail else text
+
+    @property
     def is_passed(self) -> bool:
         """Whether every port accepted."""
         return self.status is CheckStatus.L4OK

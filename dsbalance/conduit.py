@@ -38,16 +38,17 @@ class Intake:
         is_drained: Whether the next byte brings an event of its own.
         is_closing: Whether the socket has ended or failed: then a short read is not the last one.
         filled: How many reads in a row filled the buffer.
+        taken: Bytes taken from it so far.
     """
 
-    __slots__ = ("_buffer", "filled", "held", "is_closing", "is_drained", "sock")
+    __slots__ = ("_buffer", "filled", "held", "is_closing", "is_drained", "sock", "taken")
 
     def __init__(self, sock: Stream, buffer: memoryview) -> None:
         self.sock = sock
         self.held: bytes = b""
         self.is_drained = False
         self.is_closing = False
-        self.filled = 0
+        self.filled = self.taken = 0
         self._buffer = buffer
 
     def fill(self) -> Progress:
@@ -66,6 +67,7 @@ class Intake:
             self.filled = 0
         else:
             self.filled += 1
+        self.taken += count
         taken = self._buffer[:count].tobytes()
         self.held = self.held + taken if self.held else taken
         return _MORE
@@ -254,6 +256,7 @@ def _splice(body: Body, intake: Intake, outlet: Outlet) -> Progress:
         intake.filled = 0
         return _MORE
     body.skip(count)
+    intake.taken += count
     if count >= BUFFER_SIZE:
         intake.filled = _STREAM_AFTER + 1
     progress = outlet.flush()

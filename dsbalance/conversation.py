@@ -17,22 +17,25 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from dsbalance.approach import Approach, count_transfer
+from dsbalance.accounting import count_progress, count_request
+from dsbalance.approach import Approach
+from dsbalance.arrival import listen
 from dsbalance.bridge import Bridge
 from dsbalance.conduit import Intake, Outlet
 from dsbalance.exchange import Exchange
 from dsbalance.farewell import Farewell, leave
 from dsbalance.fates import Fate, Leave, Stage, Trouble
-from dsbalance.http1 import Framing, MessageError, RequestHead
+from dsbalance.http1 import Framing, RequestHead
 from dsbalance.http_answers import Answer
 from dsbalance.http_fields import Origin
 from dsbalance.journal import Journal, is_heard, tell
-from dsbalance.outcome import answer, conclude, fail
+from dsbalance.outcome import conclude, fail
 from dsbalance.policy import Client
 from dsbalance.poller import FAILED, HUNG_UP, QUIET, READABLE, WRITABLE
 from dsbalance.relay import Ending, Progress, Side
 from dsbalance.sockets import Stream, set_reset
-from dsbalance.usual import ask, next_request
+from dsbalance.usual import ask
+from dsbalance.visit import Visit
 from dsbalance.waiting import arm, deadline, want
 
 if TYPE_CHECKING:
@@ -46,8 +49,8 @@ _FRESH, _IDLE, _HEAD, _PLACING, _ASKING, _ANSWERING, _TUNNEL, _LEAVING, _CLOSED 
 # Tuples, because an Enum hashes in Python: identity finds the first one for nothing.
 _LISTENING = (_IDLE, _FRESH, _HEAD)
 _EXCHANGING = (_ASKING, _ANSWERING)
-_SENT = (_ASKING, _ANSWERING, _TUNNEL)
-_REQUESTING = (_PLACING, _ASKING, _ANSWERING)
+_REQUESTING = (_PLACING, _ASKING, _ANSWERING, _TUNNEL)
+_MOVING = (_ASKING, _ANSWERING, _TUNNEL)
 _CLIENT, _SERVER = Side
 _CLOSE = Framing.CLOSE
 _GONE = (Trouble.ENDED, Trouble.RESET)
@@ -67,6 +70,7 @@ class Conversation:
         sock: The client's connection.
         stage: How far it has come.
         request: The one that is under way; None between two of them.
+        head: What its server is sent first, until it is connected.
         origin: Who asks, and where; None before the first request.
         intake: What the client sends.
         outlet: What it gets.
@@ -79,12 +83,12 @@ class Conversation:
         armed_tick: Its ``due_tick`` when the deadline was last armed.
         bridge: Once both sides have left HTTP behind.
         farewell: Once the client is being left.
+        visit: Once its request has turned out to be for ourselves.
         must_leave: Whether the client is left after this response, whatever it asked for.
         due_tick: The property of the loop's timers.
     """
 
     __slots__ = (
-        "_head",
         "active_at",
         "approach",
         "armed_tick",
@@ -93,6 +97,7 @@ class Conversation:
         "due_tick",
         "exchange",
         "farewell",
+        "head",
         "intake",
         "journal",
         "keeps_client",
@@ -104,6 +109,7 @@ class Conversation:
         "service",
         "sock",
         "stage",
+        "visit",
     )
 
     def __init__(self, service: Service, sock: Stream, client: Client) -> None:
@@ -121,11 +127,12 @@ class Conversation:
         self.must_leave = False
         self.active_at = loop.now
         self.due_tick = self.armed_tick = 0
-        self._head = b""
+        self.head = b""
         self.keeps_client = False
         self.origin: Origin | None = None
         self.bridge: Bridge | None = None
         self.farewell: Farewell | None = None
+        self.visit: Visit | None = None
 
     # -- life
 
@@ -141,12 +148,12 @@ class Conversation:
         """End everything, once; later calls do nothing."""
         if self.stage is _CLOSED:
             return
-        if self.bridge is not None:
-            self.bridge.close()
-            self.outlet.sent += self.bridge.down.moved
-            self.exchange.to_server.sent += self.bridge.up.moved
+        bridge, self.bridge = self.bridge, None
+        if bridge is not None:
+            bridge.close()
+            self.outlet.sent += bridge.down.moved
+            self.intake.taken += bridge.up.moved
             self.account(ending)
-            self.bridge = None
         if self.farewell is not None:
             self.farewell.stop()
             self.farewell = None
@@ -172,6 +179,13 @@ class Conversation:
             self.account(ending)
         self.close(ending)
 
+    def dismiss(self, ending: Ending) -> None:
+        """End it from outside; a client that waits for a response is told that there is none."""
+        if self.stage is _ASKING and not self.exchange.has_interim:
+            conclude(self, Fate(ending, 502))
+        else:
+            self.kill(ending)
+
     def retire(self) -> None:
         """Let it end behind the request that is under way, or the one that it came for."""
         self.must_leave = True
@@ -191,7 +205,7 @@ class Conversation:
             if stage is _IDLE and self.approach.kept is not None and ask(self, intake):
                 pass
             elif stage in _LISTENING:
-                self._listen()
+                listen(self)
             elif events & (FAILED | HUNG_UP):
                 fail(self, _CLIENT, Trouble.RESET)
             elif self.exchange.up is not None and stage in _EXCHANGING:
@@ -227,13 +241,12 @@ class Conversation:
     def on_connected(self, events: int) -> None:
         """Send the request to the server."""
         self.stage = _ASKING
-        self.journal.connected_at = self.loop.now
         assert self.request is not None
         if self.due_tick != self.armed_tick:
             # The way here had deadlines of its own.
             arm(self)
         # Up to a buffer of a body is with it, which is not to be kept for long.
-        head, self._head = self._head, b""
+        head, self.head = self.head, b""
         self.exchange.begin(self.request, head, events)
         if not self.loop.poller.is_edge:
             want(self)
@@ -263,73 +276,14 @@ class Conversation:
 
     # -- requests
 
-    def _listen(self) -> None:
-        """Read until there is a request's head, or nothing more for now."""
-        intake = self.intake
-        while True:
-            if intake.held:
-                try:
-                    request = next_request(intake)
-                except MessageError as error:
-                    fail(self, _CLIENT, Trouble.REFUSED, error.problem)
-                    return
-                if request is not None:
-                    self._take(request)
-                    return
-                if self.stage is not _HEAD:
-                    self._begin_head()
-            if intake.is_drained:
-                return
-            progress = intake.fill()
-            if progress is _DRAINED:
-                return
-            if progress is not _MORE:
-                fail(self, _CLIENT, Trouble.ENDED if progress is _ENDED else Trouble.RESET)
-                return
-
-    def _take(self, request: RequestHead) -> None:
-        """Go to a server with a request, or answer it."""
-        now = self.loop.now
-        if self.stage is _IDLE:
-            self.journal.began_at = now
-        self.request = request
-        self.journal.asked_at = now
-        if self.service.is_routed:
-            self.service = service = self.service.reception.choose(self.client)
-            self.approach.turn_to(service)
-        made = self.service.rewriting.request(request, self.origin or _find_origin(self))
-        self.proceed(request, made)
-
-    def proceed(self, request: RequestHead, made: bytes | Answer) -> None:
-        """Go to a server with what was ``made`` of a request, or give that as the answer."""
-        if not isinstance(made, bytes):
-            ending = Ending.LOCAL if made.status < 400 else Ending.REQUEST_REFUSED
-            answer(self, made, Fate(ending, made.status, Leave.STAY))
-            return
-        if request.length != 0:
-            try:
-                made = self.exchange.load(request, made)
-            except MessageError as error:
-                fail(self, _CLIENT, Trouble.REFUSED, error.problem)
-                return
-        self._head = made
-        self.stage = _PLACING
-        self.approach.start()
-
-    def _begin_head(self) -> None:
-        """The first bytes of a head have come: the rest may take so long."""
-        if self.stage is _IDLE:
-            self.journal.begin(self.loop.now, self.outlet.sent)
-        self.stage = _HEAD
-
     def wait(self) -> None:
         """Wait for the next request, which may be there already."""
         self.stage = _IDLE
-        self.request = None
-        self.journal.begin(self.loop.now, self.outlet.sent)
+        self.request = self.visit = None
+        intake = self.intake
+        self.journal.begin(self.loop.now, intake.taken - len(intake.held), self.outlet.sent)
         if self.due_tick != self.armed_tick:
             arm(self)
-        intake = self.intake
         if intake.held or not intake.is_drained:
             self.loop.again(self.sock)
         if not self.loop.poller.is_edge:
@@ -347,27 +301,20 @@ class Conversation:
         self.exchange.drop()
         self.approach.release()
 
-    def account(self, ending: Ending) -> None:
-        """Count what a request came to, and tell of it, while it still has its place."""
-        taken = self.exchange.taken() if self.stage in _SENT else 0
-        count_transfer(self.approach, ending, taken, self.outlet.sent - self.journal.sent)
-        if is_heard():
+    def account(self, ending: Ending, made: Answer | None = None) -> None:
+        """Count what a request came to, and tell of it, while it still has its place.
+
+        Args:
+            ending: How it ended.
+            made: What we have answered ourselves; None: the server did, or nobody.
+        """
+        count_request(self, ending, made)
+        if is_heard(self.service):
             tell(self, ending)
 
-
-def _find_origin(conversation: Conversation) -> Origin:
-    """Find out, at the first request, who asks and where."""
-    client = conversation.client
-    header = client.greeting
-    if header is not None and header.destination:
-        destination, port = header.destination, header.destination_port
-    else:
-        destination, port = conversation.sock.getsockname()[:2]
-    conversation.origin = origin = Origin(
-        source=client.address,
-        source_port=client.source_port,
-        destination=destination,
-        destination_port=port,
-        facts=conversation.service.reception.facts(client),
-    )
-    return origin
+    def count(self) -> None:
+        """Count what has moved since the last time, or the connection that is kept."""
+        if self.stage in _MOVING:
+            count_progress(self)
+        elif self.approach.kept is not None and self.approach.keeper is not None:
+            self.approach.keeper.kept += 1

@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+from dsbalance.accounting import count_denial, count_misfit
 from dsbalance.bodies import Body, Endless, Measured, body_of
 from dsbalance.chunked import Chunked
 from dsbalance.conduit import Intake, Outlet, carry
@@ -67,7 +68,6 @@ class Exchange:
         "_conversation",
         "_down",
         "_has_met",
-        "_sent",
         "from_server",
         "has_interim",
         "request",
@@ -86,12 +86,7 @@ class Exchange:
         self.has_interim = False
         self.up: Body | None = None
         self._down: Body | None = None
-        self._sent = 0
         self._has_met = False
-
-    def taken(self) -> int:
-        """Return how many bytes of this request went to the server."""
-        return self.to_server.sent - self._sent
 
     def drop(self) -> None:
         """Forget what was kept for the server: its connection is not used any more."""
@@ -105,7 +100,6 @@ class Exchange:
             self._meet()
         self.request = request
         conversation.active_at = conversation.loop.now
-        self._sent = self.to_server.sent
         self.response = None
         self._down = None
         self.has_interim = False
@@ -270,7 +264,6 @@ class Exchange:
             if end:
                 response = ResponseHead(intake.use(end), self.request.method)
                 if response.status >= 200 or response.is_final:
-                    conversation.journal.answered_at = conversation.loop.now
                     return self._pass_on(response)
                 self.has_interim = True
                 if self.request.is_http10:
@@ -354,7 +347,9 @@ def _accept(
     conversation: Conversation, request: RequestHead, response: ResponseHead
 ) -> bytes | None:
     """Return the head that the client gets; None: it gets something else, and it is over."""
+    conversation.journal.answered_at = conversation.loop.now
     if response.status == 101 and not accepts_upgrade(request, response):
+        count_misfit(conversation.approach)
         fail(conversation, _SERVER, Trouble.REFUSED, "another protocol than was asked for")
         return None
     rewriting = conversation.service.rewriting
@@ -369,6 +364,7 @@ def _accept(
     if isinstance(made, bytes):
         conversation.journal.status = response.status
         return made
+    count_denial(conversation.approach, response.status)
     answer(conversation, made, Fate(Ending.RESPONSE_REFUSED, made.status, Leave.STAY))
     return None
 

@@ -3,7 +3,7 @@
     stage       what has happened
     FRESH       the client has connected and sent nothing
     IDLE        a response has been sent, and nothing of the next request has come
-    HEAD        a part of a request's head has come
+    HEAD        a part of a request's head has come, or of the body of one that we answer ourselves
     PLACING     the request waits for a server
     ASKING      it goes to the server, and nothing of the response has gone to the client
     ANSWERING   the response goes to the client

@@ -80,6 +80,7 @@ class Answer:
         early: The whole answer to one who has sent no whole head; None: ``head`` and the rest.
         is_http10: Whether it says HTTP/1.0.
         closes: Whether the client's connection ends with it, whatever the client wants.
+        is_behind: Whether a rule of the backend says so, not one of the frontend.
     """
 
     status: int
@@ -89,6 +90,7 @@ class Answer:
     early: bytes | None = None
     is_http10: bool = False
     closes: bool = False
+    is_behind: bool = False
 
     def render(self, request: RequestHead | None, *, keeps_client: bool) -> bytes:
         """Return the answer, but for the :meth:`part` of a file.

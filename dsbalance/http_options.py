@@ -17,6 +17,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 from dsbalance.conditions import Condition, Network
 from dsbalance.errors import ConfigError
+from dsbalance.stats_options import StatsPage
 from dsbalance.validation import choose, demand, durations, repeated
 
 DENY_STATUSES = (
@@ -37,6 +38,8 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What a request line has as its target; HAProxy compares all of it.
 _TARGET = re.compile(r"[\x21-\x7e]+")
+# The part of it before the query.
+_PATH = re.compile(r"/[\x21-\x3e\x40-\x7e]*")
 # As heads of requests may have it.
 _HOST = re.compile(r"[\w.\-~%!$&'()*+;=:\[\]]*", re.ASCII)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
@@ -194,6 +197,9 @@ class HttpOptions:
             None: ``timeout_request``, or else the client's.
         monitor_uri: Of a frontend: a target that it answers itself, with 200.
         error_files: Status and path of pages that replace ours (``errorfile``).
+        stats: Where statistics are shown (``stats enable`` and the like); None: nowhere.
+        metrics: Paths at which Prometheus is answered (``http-request use-service
+            prometheus-exporter if { path ... }``).
     """
 
     connection: HttpConnection | None = None
@@ -205,6 +211,8 @@ class HttpOptions:
     timeout_keep_alive: float | None = None
     monitor_uri: str | None = None
     error_files: tuple[tuple[int, str], ...] = ()
+    stats: StatsPage | None = None
+    metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.connection is not None:
@@ -227,6 +235,12 @@ class HttpOptions:
                 if not path
             ),
             *repeated("the error file of", [str(status) for status, _ in self.error_files]),
+            *(
+                f"metrics are answered at a path, without a query, not at {path!r}"
+                for path in self.metrics
+                if not _PATH.fullmatch(path)
+            ),
+            *repeated("the path of metrics", self.metrics),
         )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from dsbalance.conditions import Condition
 from dsbalance.http1 import Framing, RequestHead, ResponseHead
@@ -100,8 +101,11 @@ class Rewriting:
         near = _pages(frontend, files or {})
         self._pages = near | _pages(backend, files or {})
         self._monitor_page = near.get(200, error(200))
-        self._of_request = _steps(frontend.request_rules, near)
-        self._of_request += _steps(backend.request_rules, self._pages)
+        levels = (
+            (_steps(frontend.request_rules, near), False),
+            (_steps(backend.request_rules, self._pages), True),
+        )
+        self._of_request = tuple(level for level in levels if level[0])
         self._of_response = _steps(backend.response_rules + frontend.response_rules, self._pages)
         self.is_silent = self.is_client_kept and self.is_server_kept and not self._of_response
         self._addresses = Addresses(frontend, backend)
@@ -118,10 +122,10 @@ class Rewriting:
         tokens = head.connection
         if tokens:
             raw = sifted(raw, tokens, self._dropped)
-        if self._of_request:
-            made = _follow(self._of_request, raw, head, origin)
+        for steps, is_behind in self._of_request:
+            made = _follow(steps, raw, head, origin)
             if isinstance(made, Answer):
-                return made
+                return replace(made, is_behind=True) if is_behind else made
             raw = made
         lines = b"" if b"upgrade" in tokens else self._connection[head.is_http10]
         if self._addresses.names:

@@ -15,14 +15,17 @@ from dataclasses import dataclass
 from dsbalance.door import BackendRule, DoorRule
 from dsbalance.errors import ConfigError
 from dsbalance.http_options import HttpOptions
+from dsbalance.log_options import BackendLog, FrontendLog, LogTarget
 from dsbalance.references import ambiguous, dangling
 from dsbalance.servers import MAX_ID, MAX_PORT, Check, Observe, Server
+from dsbalance.stats_options import StatsSocket, node_name
 from dsbalance.validation import (
     choose,
     demand,
     durations,
     identifier,
     repeated,
+    text_line,
     whole,
 )
 from dsbalance.words import (
@@ -193,6 +196,14 @@ class Backend:
             passed over by a client without an entry; None: off. It needs ``balance source``,
             ``hash-type consistent`` and a rule that stores.
         http: What ``mode http`` does on the servers' side; None: bytes pass as they are.
+        id: HAProxy's id of the proxy in the statistics, from 1; None: the next that is free, from
+            2. A ``listen`` has one for both.
+        description: What to show of it (``description``).
+        log: What is logged of its servers; None: nothing.
+        loads_state: Whether its servers begin as :attr:`Config.state_file` has them
+            (``load-server-state-from-file global``).
+        state_file: A file of its own that they begin as (``load-server-state-from-file local``);
+            None: there is none.
     """
 
     name: str
@@ -217,6 +228,11 @@ class Backend:
     persist: bool = False
     bounded_clients: int | None = None
     http: HttpOptions | None = None
+    id: int | None = None
+    description: str = ""
+    log: BackendLog | None = None
+    loads_state: bool = False
+    state_file: str | None = None
 
     def __post_init__(self) -> None:
         choose(self, "balance", Balance)
@@ -247,6 +263,12 @@ class Backend:
             "a monitor_uri is answered by a frontend"
             if self.http is not None and self.http.monitor_uri is not None
             else None,
+            whole("id", self.id, 1, MAX_ID, is_optional=True),
+            text_line("the description", self.description or None),
+            text_line("the state file", self.state_file),
+            "its servers begin as one file has them, the process's or its own"
+            if self.loads_state and self.state_file is not None
+            else None,
             subject="backend",
             name=self.name,
         )
@@ -268,6 +290,7 @@ class Bind:
         port: First port, 0 to 65535; 0 lets the system choose.
         last_port: Last port of the range; None: there is one port.
         name: For the logs and the statistics.
+        id: In the statistics; None: the next that is free.
         v6only: For an IPv6 address: whether IPv4 clients are kept out; None: as the system does.
         accept_proxy: Whether every connection has to start with a PROXY header, which says where
             it comes from.
@@ -277,6 +300,7 @@ class Bind:
     port: int
     last_port: int | None = None
     name: str = ""
+    id: int | None = None
     v6only: bool | None = None
     accept_proxy: bool = False
 
@@ -285,6 +309,10 @@ class Bind:
         demand(
             whole("port", self.port, 0, MAX_PORT),
             whole("last port", last, 0, MAX_PORT, is_optional=True),
+            whole("id", self.id, 1, MAX_ID, is_optional=True),
+            "an id is that of one port"
+            if self.id is not None and last not in (None, self.port)
+            else None,
             subject="bind",
             name=self.host or "*",
         )
@@ -310,6 +338,7 @@ class Frontend:
         name: Unique among the frontends; a backend may have the same one (``listen``).
         binds: At least one.
         backend: The backend that serves its clients (``default_backend``), but for ``routes``.
+            None: there is none; it answers in ``mode http`` what it answers itself, and 503.
         maxconn: Sessions at a time; more wait in the kernel's backlog; None: the process's limit.
         timeout_client: Limit of silence on the client's side.
         timeout_client_fin: The same once one direction has ended; None: as before.
@@ -319,11 +348,16 @@ class Frontend:
         door: Who may come in, in the order of the file (``tcp-request connection``).
         routes: Who goes elsewhere than to ``backend``, the first that holds (``use_backend``).
         table: The stick table that it owns, to track its clients in.
+        id: As that of a :class:`Backend`.
+        description: Likewise.
+        log: What is logged of its clients; None: nothing.
+        counts_listeners: Whether each listening socket is counted by itself
+            (``option socket-stats``).
     """
 
     name: str
     binds: tuple[Bind, ...]
-    backend: str
+    backend: str | None
     maxconn: int | None = None
     timeout_client: float | None = None
     timeout_client_fin: float | None = None
@@ -332,16 +366,32 @@ class Frontend:
     door: tuple[DoorRule, ...] = ()
     routes: tuple[BackendRule, ...] = ()
     table: Table | None = None
+    id: int | None = None
+    description: str = ""
+    log: FrontendLog | None = None
+    counts_listeners: bool = False
 
     def __post_init__(self) -> None:
         demand(
             identifier(self.name),
             None if self.binds else "it has no bind, so nobody could reach it",
+            "it has no backend, so it has nothing for anybody; in mode http it could answer itself"
+            if self.backend is None and self.http is None
+            else None,
             whole("maxconn", self.maxconn, 1, is_optional=True),
             *durations(self, "timeout_client", "timeout_client_fin"),
+            whole("id", self.id, 1, MAX_ID, is_optional=True),
+            *repeated("bind id", [str(bind.id) for bind in self.binds if bind.id is not None]),
+            text_line("the description", self.description or None),
             subject="frontend",
             name=self.name,
         )
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """The backends that its clients may go to, each once."""
+        ways = dict.fromkeys((self.backend, *(route.backend for route in self.routes)))
+        return tuple(way for way in ways if way is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,17 +403,44 @@ class Config:
         backends: In the order of the file.
         maxconn: Sessions of the whole process at a time; None: what the descriptors allow.
         hard_stop_after: Limit of a drain (SIGUSR1) before the sessions that are left are closed.
+        logs: Where is logged what concerns no section (``log`` of ``global``).
+        log_tag: What stands for the program's name in the logs (``log-tag``).
+        log_hostname: What stands for the machine's name in them (``log-send-hostname``); None:
+            nothing does in RFC 3164, empty: the machine's own name.
+        node: The name to show of this machine (``node``); None: its own.
+        description: What to show of it (``description``).
+        sockets: Where the runtime API is spoken (``stats socket``).
+        timeout_stats: Limit of silence there (``stats timeout``).
+        maxconn_stats: Connections there at a time (``stats maxconn``).
+        state_file: How servers are to begin (``server-state-file``).
     """
 
     frontends: tuple[Frontend, ...] = ()
     backends: tuple[Backend, ...] = ()
     maxconn: int | None = None
     hard_stop_after: float | None = None
+    logs: tuple[LogTarget, ...] = ()
+    log_tag: str = "haproxy"
+    log_hostname: str | None = None
+    node: str | None = None
+    description: str = ""
+    sockets: tuple[StatsSocket, ...] = ()
+    timeout_stats: float | None = 10.0
+    maxconn_stats: int = 10
+    state_file: str | None = None
 
     def __post_init__(self) -> None:
         demand(
             whole("maxconn", self.maxconn, 1, is_optional=True),
-            *durations(self, "hard_stop_after"),
+            whole("maxconn_stats", self.maxconn_stats, 1),
+            *durations(self, "hard_stop_after", "timeout_stats"),
+            text_line("log_tag", self.log_tag),
+            text_line("log_hostname", self.log_hostname or None),
+            text_line("node", self.node),
+            node_name(self.node or ""),
+            text_line("the description", self.description or None),
+            text_line("state_file", self.state_file),
+            *repeated("stats socket", [str(s) for s in self.sockets if s.port != 0]),
         )
         if problems := [*ambiguous(self), *dangling(self)]:
             raise ConfigError(*problems)

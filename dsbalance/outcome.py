@@ -56,7 +56,7 @@ def answer(conversation: Conversation, made: Answer, end: Fate) -> None:
     if part is not None and progress is not Progress.REFUSED:
         progress = outlet.send_file(part)
     conversation.journal.status = made.status
-    conversation.account(end.ending)
+    conversation.account(end.ending, made)
     conversation.release()
     if progress is Progress.REFUSED:
         conversation.close(end.ending)
@@ -83,6 +83,8 @@ def _may_stay(conversation: Conversation) -> bool:
         return False
     if not conversation.service.rewriting.is_client_kept:
         return False
+    if conversation.visit is not None:
+        return conversation.visit.is_complete
     if conversation.stage in (Stage.PLACING, Stage.ASKING, Stage.ANSWERING):
         return conversation.exchange.up is None
     return _swallow(conversation, request)

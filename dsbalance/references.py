@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 from dsbalance.door import BackendRule, DoorAction, DoorRule
 from dsbalance.errors import Problem
 from dsbalance.http_options import HttpOptions, RequestRule, ResponseRule
+from dsbalance.stats_options import StatsPage
 from dsbalance.validation import repeated
 
 if TYPE_CHECKING:
     from dsbalance.model import Config
 
-_Rule = DoorRule | BackendRule | RequestRule | ResponseRule
+_Rule = DoorRule | BackendRule | RequestRule | ResponseRule | StatsPage
 
 
 def ambiguous(config: Config) -> Iterator[Problem]:
@@ -33,11 +34,25 @@ def ambiguous(config: Config) -> Iterator[Problem]:
     yield from map(Problem, repeated("frontend", [f.name for f in config.frontends]))
     yield from map(Problem, repeated("backend", [b.name for b in config.backends]))
     yield from map(Problem, repeated("guid", guids))
+    yield from _renumbered(config)
     owners = {backend.name for backend in config.backends if backend.table is not None}
     for frontend in config.frontends:
         if frontend.table is not None and frontend.name in owners:
             message = "it and the backend of its name have a stick-table each"
             yield Problem(message, subject=f"frontend {frontend.name}")
+
+
+def _renumbered(config: Config) -> Iterator[Problem]:
+    """Yield a problem for each proxy with the id of another one; a ``listen`` has one for both."""
+    owners: dict[int, str] = {}
+    for kind, proxies in (("frontend", config.frontends), ("backend", config.backends)):
+        for proxy in proxies:
+            if proxy.id is None:
+                continue
+            owner = owners.setdefault(proxy.id, proxy.name)
+            if owner != proxy.name:
+                message = f"id {proxy.id} is that of {owner} already"
+                yield Problem(message, subject=f"{kind} {proxy.name}")
 
 
 def dangling(config: Config) -> Iterator[Problem]:
@@ -60,7 +75,7 @@ def _unserved(config: Config) -> Iterator[Problem]:
     """Yield a problem for each backend that a frontend names and cannot use."""
     backends = {backend.name: backend for backend in config.backends}
     for frontend in config.frontends:
-        for name in [route.backend for route in frontend.routes] + [frontend.backend]:
+        for name in frontend.ways:
             backend = backends.get(name)
             if backend is None:
                 message = f"there is no backend {name!r}"
@@ -94,18 +109,22 @@ def _uncounted(config: Config) -> Iterator[Problem]:
     """Yield a problem for each ``nbsrv`` of a backend that there is not."""
     backends = {backend.name for backend in config.backends}
     for frontend in config.frontends:
-        rules: list[_Rule] = [*frontend.door, *frontend.routes, *_of_heads(frontend.http)]
+        rules: list[_Rule] = [*frontend.door, *frontend.routes, *rules_of(frontend.http)]
         for name in sorted(counted(rules) - backends) if rules else ():
             message = f"nbsrv: there is no backend {name!r}"
             yield Problem(message, subject=f"frontend {frontend.name}")
     for backend in config.backends:
-        for name in sorted(counted(_of_heads(backend.http)) - backends) if backend.http else ():
+        for name in sorted(counted(rules_of(backend.http)) - backends) if backend.http else ():
             message = f"nbsrv: there is no backend {name!r}"
             yield Problem(message, subject=f"backend {backend.name}")
 
 
-def _of_heads(http: HttpOptions | None) -> Sequence[_Rule]:
-    return () if http is None else (*http.request_rules, *http.response_rules)
+def rules_of(http: HttpOptions | None) -> Sequence[_Rule]:
+    """Return what in ``mode http`` may depend on a condition."""
+    if http is None:
+        return ()
+    pages = () if http.stats is None else (http.stats,)
+    return (*http.request_rules, *http.response_rules, *pages)
 
 
 def counted(rules: Iterable[_Rule]) -> set[str]:

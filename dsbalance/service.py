@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from dsbalance.balancer import Balancer
 from dsbalance.candidates import Client
 from dsbalance.conditions import Facts
+from dsbalance.counters import FrontendCounters
+from dsbalance.http1 import RequestHead
 from dsbalance.http_answers import Answer
+from dsbalance.http_fields import Origin
 from dsbalance.http_options import HttpOptions
 from dsbalance.http_rules import Rewriting
+from dsbalance.log_options import FrontendLog
 from dsbalance.loop import Loop
-from dsbalance.model import Frontend
+from dsbalance.model import Backend, Frontend
 from dsbalance.relay import Ending, Limits
 from dsbalance.resolve import Target
 from dsbalance.splice import PipePool
-from dsbalance.stats import FrontendCounters
+
+if TYPE_CHECKING:
+    from dsbalance.logs import Pen
 
 
 class Guest(Protocol):
@@ -28,10 +34,16 @@ class Guest(Protocol):
         """Begin."""
 
     def kill(self, ending: Ending) -> None:
-        """End it from outside."""
+        """End it from outside, at once."""
+
+    def dismiss(self, ending: Ending) -> None:
+        """End it from outside; a client that waits for a response is told that there is none."""
 
     def retire(self) -> None:
         """End it as soon as nothing is under way that could be lost."""
+
+    def count(self) -> None:
+        """Count what it has moved since the last time, and the connection that it keeps."""
 
     def on_crash(self, error: Exception) -> None:
         """End it: something of ours raised, and was logged."""
@@ -58,6 +70,26 @@ class Reception(Protocol):
         """A client's connection has ended."""
 
 
+class Desk(Protocol):
+    """Who answers what is asked about the proxy itself: its page, its numbers, its health."""
+
+    def takes(self, request: RequestHead) -> bool:
+        """Return whether this request is answered here, and goes to no server."""
+
+    def answer(self, request: RequestHead, body: bytes, origin: Origin) -> Answer:
+        """Return what the client gets, without waiting for anything.
+
+        Args:
+            request: Which was taken.
+            body: All of its body, which is short: a longer one gets no further.
+            origin: Where it comes from.
+        """
+
+
+DeskMaker = Callable[[Frontend, Backend], "Desk | None"]
+"""Makes the desk of the way from a frontend to a backend; None: neither of them has one."""
+
+
 class Tools(NamedTuple):
     """What everybody on a loop shares.
 
@@ -67,6 +99,9 @@ class Tools(NamedTuple):
         pool: Pipes for streams.
         on_failed: Called in the turn in which an attempt to connect failed, once it is decided.
         pages: What is in the files of ``errorfile``, by status and path.
+        make_desk: Makes the desks; by default there are none.
+        open_log: Returns what writes to the log targets of a frontend; None: it has none.
+        present: Returns how many client connections the process has.
     """
 
     loop: Loop
@@ -74,6 +109,9 @@ class Tools(NamedTuple):
     pool: PipePool
     on_failed: Callable[[Balancer], None]
     pages: Mapping[tuple[int, str], Answer] = MappingProxyType({})
+    make_desk: DeskMaker = lambda frontend, backend: None
+    open_log: Callable[[Frontend], Pen | None] = lambda frontend: None
+    present: Callable[[], int] = lambda: 0
 
 
 class Service:
@@ -90,6 +128,11 @@ class Service:
         name: The frontend's.
         is_http: Whether its bytes are looked at.
         is_routed: Whether the frontend has more than one backend.
+        desk: Who answers what is asked about the proxy itself; None: nobody.
+        is_straight: Whether each request goes to the one backend: neither of both.
+        log: What writes to the log targets of the frontend; None: it has none.
+        log_options: What is logged there, and how.
+        present: Returns how many client connections the process has.
         limits: How long either side may be silent.
         silence: The limit of silence while both directions are open, and whose it is.
         silence_half_closed: The same once one has ended.
@@ -107,16 +150,21 @@ class Service:
         "balancer",
         "buffer",
         "counters",
+        "desk",
         "is_http",
         "is_routed",
+        "is_straight",
         "keepalive",
         "limits",
+        "log",
+        "log_options",
         "loop",
         "name",
         "on_failed",
         "on_left",
         "patience",
         "pool",
+        "present",
         "reception",
         "rewriting",
         "sessions",
@@ -142,7 +190,10 @@ class Service:
         self.name = frontend.name
         self.balancer = balancer
         self.targets = targets
-        self.loop, self.buffer, self.pool, self.on_failed, pages = tools
+        self.loop, self.buffer, self.pool, self.on_failed, pages, make_desk, _, _ = tools
+        self.log = tools.open_log(frontend)
+        self.log_options = frontend.log or FrontendLog()
+        self.present = tools.present
         self.reception = reception
         self.sessions = reception.sessions
         self.counters = reception.counters
@@ -161,6 +212,8 @@ class Service:
         self.timeout_connect = backend.timeout_connect
         self.timeout_queue = backend.timeout_queue or backend.timeout_connect
         self.is_routed = bool(frontend.routes)
+        self.desk = make_desk(frontend, backend) if frontend.http is not None else None
+        self.is_straight = not self.is_routed and self.desk is None
         self.is_http = frontend.http is not None
         http = frontend.http or HttpOptions()
         client = frontend.timeout_client

@@ -9,20 +9,20 @@ The client is not read before the server is connected: what it sent early waits 
 
 from __future__ import annotations
 
-import logging
-
-from dsbalance.approach import Approach, count_transfer
+from dsbalance.accounting import count_bytes, count_session
+from dsbalance.approach import Approach
 from dsbalance.bridge import Bridge
+from dsbalance.journal import is_followed, tell_arrival, tell_session
 from dsbalance.policy import Client
 from dsbalance.relay import Ending, Phase
 from dsbalance.service import Service
 from dsbalance.sockets import Stream
 
-_log = logging.getLogger("dsbalance.session")
-
 # A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
 _CLOSED = Phase.CLOSED
 _NORMAL = Ending.NORMAL
+# Bytes to the server and back.
+_NOTHING = (0, 0)
 
 
 class Session:
@@ -41,6 +41,7 @@ class Session:
 
     __slots__ = (
         "_bridge",
+        "_counted",
         "approach",
         "client",
         "due_tick",
@@ -59,11 +60,20 @@ class Session:
         self.opened_at = service.loop.now
         self.due_tick = 0
         self._bridge: Bridge | None = None
+        self._counted = _NOTHING
+
+    @property
+    def bridge(self) -> Bridge | None:
+        """Both connections, once bytes go between them; None: not yet."""
+        return self._bridge
 
     def open(self) -> None:
         """Go to a server."""
-        self.service.sessions.add(self)
-        self.service.counters.total += 1
+        service = self.service
+        service.sessions.add(self)
+        service.counters.total += 1
+        if service.log is not None:
+            tell_arrival(service, self.sock, self.client)
         self.approach.start()
 
     def close(self, ending: Ending) -> None:
@@ -78,21 +88,33 @@ class Session:
         loop.close(self.sock)
         service.sessions.discard(self)
         if self._bridge is not None:
-            count_transfer(approach, ending, self._bridge.up.moved, self._bridge.down.moved)
+            self.count()
+            count_session(approach, ending, self.opened_at)
             self._bridge.close()
-        if _log.isEnabledFor(logging.INFO):
-            # Now, for a handler that writes later would find the session empty.
-            _log.info("%s", str(self))
+        if service.log is not None or is_followed():
+            tell_session(self)
         # They refer to the session: without that it is freed now, not by the next collection.
         self._bridge = None
         approach.close()
         service.on_left(service, self.client)
+
+    def count(self) -> None:
+        """Count what has moved since the last time."""
+        bridge = self._bridge
+        if bridge is not None:
+            taken, given = self._counted
+            self._counted = up, down = bridge.up.moved, bridge.down.moved
+            count_bytes(self.approach, up - taken, down - given)
 
     def kill(self, ending: Ending) -> None:
         """End it from outside; who has not got everything that we took is reset, not closed."""
         if self._bridge is not None:
             self._bridge.break_off()
         self.close(ending)
+
+    def dismiss(self, ending: Ending) -> None:
+        """End it from outside: there is nothing that the client could be told."""
+        self.kill(ending)
 
     def retire(self) -> None:
         """Go on: what is in between two bytes, nobody can know."""
@@ -126,16 +148,3 @@ class Session:
     def on_crash(self, error: Exception) -> None:
         """End it: something of ours raised, and was logged."""
         self.close(Ending.CRASHED)
-
-    def __str__(self) -> str:
-        placement = self.approach.placement
-        server = placement.server if placement is not None else None
-        bridge = self._bridge
-        moved = (0, 0) if bridge is None else (bridge.up.moved, bridge.down.moved)
-        return (
-            f"{self.client.address} {self.service.name}"
-            f" {self.service.balancer.name}/{server.name if server is not None else '<NOSRV>'}"
-            f" {placement.reason if placement is not None else '-'}"
-            f" {moved[0]}/{moved[1]} bytes"
-            f" {(self.service.loop.now - self.opened_at) * 1000:.0f} ms {self.ending}"
-        )

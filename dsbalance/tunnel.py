@@ -20,7 +20,7 @@ def open_tunnel(conversation: Conversation, head: bytes) -> None:
     server_sock = conversation.approach.server_sock
     assert server_sock is not None
     to_client = head + exchange.from_server.held
-    to_server = conversation.intake.held
+    to_server = conversation.intake.use(len(conversation.intake.held))
     conversation.outlet.sent += len(to_client)
     exchange.to_server.sent += len(to_server)
     to_client = conversation.outlet.take_kept() + to_client

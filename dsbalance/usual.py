@@ -16,21 +16,17 @@ usual it leaves to them as it found it, with what was read held by the intake.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
-from dsbalance.approach import count_transfer
+from dsbalance.arrival import proceed
 from dsbalance.conduit import Intake
 from dsbalance.fates import Stage
-from dsbalance.http1 import MessageError, RequestHead, ResponseHead, request_end
+from dsbalance.http1 import MessageError, RequestHead, ResponseHead
 from dsbalance.http1_grammar import USUAL_RESPONSE
-from dsbalance.journal import tell
 from dsbalance.relay import Ending, Progress
 
 if TYPE_CHECKING:
     from dsbalance.conversation import Conversation
-
-_log = logging.getLogger("dsbalance.conversation")
 
 # A member that is looked up through its class takes 70 ns on Python 3.11, a global one 7.
 _DRAINED, _MORE = Progress.DRAINED, Progress.MORE
@@ -45,26 +41,6 @@ _BARE_METHODS = (b"HEAD", b"CONNECT")
 _STATUSES = {b"%d" % status: status for status in range(200, 1000) if status not in (204, 304)}
 
 
-def next_request(intake: Intake) -> RequestHead | None:
-    """Take the request whose head the intake holds; None: more is needed.
-
-    Raises:
-        MessageError: What it holds is no head, and cannot become one.
-    """
-    held = intake.held
-    if held[-4:] == _END and held[:1] != b"\r":
-        try:
-            request = RequestHead(held)
-        except MessageError:
-            # It may be more than a head: two of them, or one with a body.
-            pass
-        else:
-            intake.held = b""
-            return request
-    end = request_end(held)
-    return RequestHead(intake.use(end)) if end else None
-
-
 def ask(conversation: Conversation, intake: Intake) -> bool:
     """Read a request, and take it to the server that had the last one.
 
@@ -76,7 +52,7 @@ def ask(conversation: Conversation, intake: Intake) -> bool:
         False: something is not usual, and all that was done is that the intake has read.
     """
     service = conversation.service
-    if intake.held or service.is_routed or intake.fill() is not _MORE:
+    if intake.held or not service.is_straight or intake.fill() is not _MORE:
         return False
     data = intake.held
     if data[-4:] != _END:
@@ -90,16 +66,15 @@ def ask(conversation: Conversation, intake: Intake) -> bool:
     assert origin is not None
     intake.held = b""
     journal = conversation.journal
-    journal.began_at = journal.asked_at = now = conversation.loop.now
+    journal.began_at = journal.asked_at = conversation.loop.now
     conversation.request = request
     made = service.rewriting.request(request, origin)
     if request.length == 0 and isinstance(made, bytes) and conversation.approach.resume():
-        journal.connected_at = now
         conversation.stage = _ASKING
         conversation.exchange.up = None
         conversation.exchange.begin(request, made, 0)
     else:
-        conversation.proceed(request, made)
+        proceed(conversation, request, made)
     return True
 
 
@@ -146,19 +121,11 @@ def pass_on(conversation: Conversation, intake: Intake) -> bool:
     conversation.keeps_client = True
     progress = conversation.outlet.send(data)
     if progress is _DRAINED:
-        _settle(conversation)
+        # As Conversation.settle where both sides go on.
+        conversation.account(_NORMAL)
+        conversation.approach.pause()
+        conversation.wait()
     else:
         exchange.response = ResponseHead(data[:end], request.method)
         exchange.after_down(progress)
     return True
-
-
-def _settle(conversation: Conversation) -> None:
-    """Do as Conversation.settle where both sides go on."""
-    approach, journal = conversation.approach, conversation.journal
-    sent = conversation.outlet.sent
-    count_transfer(approach, _NORMAL, conversation.exchange.taken(), sent - journal.sent)
-    if _log.isEnabledFor(logging.INFO):
-        tell(conversation, _NORMAL)
-    approach.pause()
-    conversation.wait()

@@ -15,6 +15,7 @@ from dsbalance.errors import ConfigError, Problem
 
 # Names may stand in statistics, logs and the runtime API: HAProxy allows letters, digits, `-_.:`.
 _NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # What no number of a configuration reaches; Python refuses to write one of 4,300 digits.
 _MAX_BITS = 64
 # HAProxy refuses timers of 2^31 ms and more (24.8 days).
@@ -50,6 +51,24 @@ def identifier(text: object, word: str = "a name", most: int | None = None) -> s
         return None
     count = "" if most is None else f"up to {most} "
     return f"{word} is made of {count}letters, digits and '-_.:', not {text!r}"
+
+
+def text_line(word: str, text: str | None) -> str | None:
+    """Return what is wrong with a text that goes into a line: it would end it, or is empty.
+
+    None as a text is one that is not there, and as it should be.
+    """
+    if text is None:
+        return None
+    if not text:
+        return f"{word} is empty"
+    if control := _CONTROL.search(text):
+        return f"{word} has the control character {control[0]!r}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{word} is no text"
+    return None
 
 
 def whole(

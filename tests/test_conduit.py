@@ -233,7 +233,7 @@ def test_a_carried_body_has_given_its_pipe_back(bench: Bench) -> None:
         with contextlib.suppress(BlockingIOError):
             bench.reader.recv(1 << 20)
     bench.outlet.give_back()
-    assert bench.pool._lent == 0
+    assert bench.pool.lent == 0
 
 
 def test_the_end_of_the_source_is_told_behind_its_last_byte(bench: Bench) -> None:

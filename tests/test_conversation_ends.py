@@ -154,7 +154,7 @@ def test_a_server_that_goes_before_its_response_is_told_of(
             another.say(OK)
             client.hear_answer(200, b"ok")
     until(lambda: is_over(stage))
-    assert stage.proxy.snapshot().backends[0].server_aborts == 1
+    assert stage.proxy.snapshot().backends[0].response_errors == 1
 
 
 @pytest.mark.parametrize("is_reset", [False, True], ids=["end", "reset"])

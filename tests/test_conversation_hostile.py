@@ -273,7 +273,7 @@ def test_a_conversation_that_has_ended_is_gone_at_once(
             alive.append(weakref.ref(self))
             super().open()
 
-    monkeypatch.setattr("dsbalance.entrances.Conversation", Watched)
+    monkeypatch.setattr("dsbalance.lobby.Conversation", Watched)
     stage = opened(way)
     gc.collect()
     gc.disable()

@@ -93,6 +93,11 @@ def setting(value: str | Sample = "x", name: str = "X-A", **words: object) -> He
             lambda: HttpOptions(error_files=((503, "a"), (503, "b"))),
             "the error file of '503' is given 2 times",
         ),
+        *(
+            (lambda path=path: HttpOptions(metrics=(path,)), "metrics are answered at a path")
+            for path in ("", "metrics", "/a?b", "/a b", "/é")
+        ),
+        (lambda: HttpOptions(metrics=("/a", "/a")), "the path of metrics '/a' is given 2 times"),
     ],
 )
 def test_what_is_wrong_is_refused_where_it_is_made(
@@ -124,6 +129,7 @@ def test_what_is_right_is_taken() -> None:
         timeout_keep_alive=0.5,
         monitor_uri="/alive?now",
         error_files=((503, "a"), (502, "a")),
+        metrics=("/", "/metrics", "/a#b"),
     )
     assert made.connection is HttpConnection.CLOSE
     assert isinstance(made.request_rules[4], HeaderRule)

@@ -18,7 +18,7 @@ LINE = re.compile(
     r"(?P<host>\S+):(?P<port>\d+) \[[^]]+\] (?P<frontend>\S+) (?P<backend>[^/ ]+)/(?P<server>\S+)"
     r" (?P<times>-?\d+/-?\d+/-?\d+/-?\d+/\d+) (?P<status>-?\d+) (?P<sent>\d+) - -"
     r" (?P<ending>.{4}) (?P<sessions>\S+) (?P<queues>\S+)"
-    r' "(?P<request>[^"]*)" (?P<reason>\S+)'
+    r' \{\|(?P<reason>\S+)\} "(?P<request>[^"]*)"'
 )
 
 
@@ -48,14 +48,14 @@ def log(caplog: pytest.LogCaptureFixture) -> Log:
 
 def test_times_begin_where_the_last_part_ended() -> None:
     journal = Journal(10.0)
-    journal.asked_at, journal.connected_at, journal.answered_at = 10.005, 10.02, 10.05
-    assert journal.times(10.1, 10.012) == (5, 7, 8, 30, 100)
+    journal.asked_at, journal.answered_at = 10.005, 10.05
+    assert journal.times(10.1, 10.012, 10.02) == (5, 7, 8, 30, 100)
 
 
 def test_a_request_that_did_not_queue_waited_no_time() -> None:
     journal = Journal(10.0)
-    journal.asked_at, journal.connected_at = 10.005, 10.02
-    assert journal.times(10.1, 10.005) == (5, 0, 15, -1, 100)
+    journal.asked_at = 10.005
+    assert journal.times(10.1, 10.005, 10.02) == (5, 0, 15, -1, 100)
 
 
 @pytest.mark.parametrize(
@@ -68,15 +68,15 @@ def test_what_it_did_not_come_to_has_no_time(
     journal = Journal(10.0)
     for moment, instant in moments.items():
         setattr(journal, moment, instant)
-    assert journal.times(10.1, 0.0) == times
+    assert journal.times(10.1, 0.0, 0.0) == times
 
 
 def test_the_next_request_has_nothing_of_the_last_one() -> None:
     journal = Journal(10.0)
-    journal.asked_at = journal.connected_at = journal.answered_at = 10.005
+    journal.asked_at = journal.answered_at = 10.005
     journal.status = 200
-    journal.begin(20.0, 77)
-    assert journal.times(20.1, 0.0) == (-1, -1, -1, -1, 100)
+    journal.begin(20.0, 50, 77)
+    assert journal.times(20.1, 0.0, 0.0) == (-1, -1, -1, -1, 100)
     assert journal.status is None
     assert journal.sent == 77
 
@@ -96,7 +96,7 @@ def test_each_request_has_a_line(stage: HttpStage, log: Log) -> None:
         assert (line["frontend"], line["backend"], line["server"]) == ("front", "back", "a")
         assert (line["status"], line["sent"]) == ("200", str(len(answers[number])))
         assert (line["ending"], line["reason"]) == ("----", "roundrobin")
-        assert line["sessions"] == "1/1/1/1/0"
+        assert line["sessions"] == "1/1/0/0/0"
         assert "-" not in line["times"]
 
 
@@ -247,7 +247,7 @@ def test_a_stop_is_told_of(stage: HttpStage, log: Log) -> None:
         stage.proxy.stop()
         stage.proxy.join()
     (line,) = log.lines(1)
-    assert line["ending"] == "KD--"
+    assert line["ending"] == "KH--"
 
 
 def test_a_tunnel_is_told_of_when_it_ends(stage: HttpStage, log: Log) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from dsbalance import words
+from dsbalance.door import BackendRule
 from dsbalance.errors import ConfigError
 from dsbalance.http_options import HttpOptions
 from dsbalance.model import (
@@ -30,10 +31,12 @@ from dsbalance.model import (
     Table,
     TableType,
 )
+from dsbalance.stats_options import StatsSocket
 
 SERVER = Server(name="a", host="10.0.0.1", port=80)
 CHECKED = Server(name="a", host="10.0.0.1", port=80, check=Check())
 BACKEND = Backend(name="b", servers=(SERVER,))
+SOCKET = StatsSocket(path="/x")
 FRONTEND = Frontend(name="f", binds=(Bind(port=80),), backend="b")
 
 
@@ -92,6 +95,37 @@ def tracking(track: str, *others: Backend) -> Config:
             "frontend 'f' is given 2 times",
         ),
         (lambda: Config(maxconn=0), "maxconn must be at least 1"),
+        (lambda: Config(maxconn_stats=0), "maxconn_stats must be at least 1, not 0"),
+        (lambda: Config(timeout_stats=0), "timeout_stats must be above 0"),
+        (lambda: Config(log_tag=""), "log_tag is empty"),
+        (lambda: Config(log_hostname="a\nb"), "log_hostname has the control character"),
+        (lambda: Config(node=""), "node is empty"),
+        (lambda: Config(node="a b"), "a node is made of letters, digits and '-_.', not 'a b'"),
+        (lambda: Config(description="a\nb"), "the description has the control character"),
+        (lambda: Config(state_file=""), "state_file is empty"),
+        (lambda: Config(sockets=(SOCKET, SOCKET)), "stats socket '/x' is given 2 times"),
+        (
+            lambda: Config(
+                frontends=(frontend(id=5), frontend(name="g", id=5)), backends=(BACKEND,)
+            ),
+            "frontend g: id 5 is that of f already",
+        ),
+        (lambda: backend(id=0), "backend b: id must be 1 to 2147483647, not 0"),
+        (lambda: backend(description="a\nb"), "the description has the control character"),
+        (lambda: backend(state_file=""), "backend b: the state file is empty"),
+        (
+            lambda: backend(loads_state=True, state_file="/x"),
+            "backend b: its servers begin as one file has them, the process's or its own",
+        ),
+        (lambda: frontend(id=2**31), "frontend f: id must be 1 to 2147483647, not 2147483648"),
+        (lambda: frontend(description="a\nb"), "the description has the control character"),
+        (lambda: frontend(backend=None), "frontend f: it has no backend, so it has nothing for"),
+        (
+            lambda: frontend(binds=(Bind(port=1, id=3), Bind(port=2, id=3))),
+            "frontend f: bind id '3' is given 2 times",
+        ),
+        (lambda: Bind(port=1, id=0), "bind *: id must be 1 to 2147483647, not 0"),
+        (lambda: Bind(port=1, last_port=2, id=1), "bind *: an id is that of one port"),
         (lambda: Config(hard_stop_after=0.0), "hard_stop_after must be above 0"),
         (lambda: Config(backends=(backend(stick=(StickRule(),)),)), "'b' has no stick-table"),
         (
@@ -220,3 +254,17 @@ def test_a_bind_is_written_as_haproxy_writes_it(bind: Bind, text: str, ports: li
 )
 def test_the_hash_is_mixed_as_haproxy_mixes_it(hash_type: HashType, is_mixed: bool) -> None:
     assert hash_type.is_mixed is is_mixed
+
+
+def test_a_frontend_names_each_way_of_its_clients_once() -> None:
+    route = BackendRule(backend="c")
+    assert frontend().ways == ("b",)
+    assert frontend(routes=(route, BackendRule(backend="b"), route)).ways == ("b", "c")
+    assert frontend(backend=None, http=HttpOptions(), routes=(route,)).ways == ("c",)
+    assert frontend(backend=None, http=HttpOptions()).ways == ()
+
+
+def test_what_has_no_place_may_be_there_twice() -> None:
+    anywhere = StatsSocket(port=0)
+    assert Config(sockets=(anywhere, anywhere, SOCKET)).sockets
+    assert Bind(port=1, last_port=1, id=3).id == 3

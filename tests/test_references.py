@@ -19,7 +19,8 @@ from dsbalance.model import (
     StickRule,
     Table,
 )
-from dsbalance.references import ambiguous, dangling
+from dsbalance.references import ambiguous, dangling, rules_of
+from dsbalance.stats_options import StatsPage
 
 
 def backend(name: str, *servers: Server, table: str | None = None, owns: bool = False) -> Backend:
@@ -176,3 +177,31 @@ def test_a_frontend_and_the_backend_of_its_name_have_one_table_between_them() ->
 def test_a_configuration_asks_when_it_is_made() -> None:
     with pytest.raises(ConfigError, match="frontend f: track-sc0: 'f' has no stick-table"):
         Config(frontends=(frontend(door=(track(),)),), backends=(Backend(name="b"),))
+
+
+def test_an_id_is_that_of_one_proxy_or_of_both_sides_of_a_listen() -> None:
+    made = unchecked(
+        Backend(name="a", id=5),
+        Backend(name="b", id=6),
+        Backend(name="c", id=6),
+        Backend(name="d"),
+        frontends=(frontend("a", id=5), frontend("c", id=5), frontend("d")),
+    )
+    assert [str(problem) for problem in ambiguous(made)] == [
+        "frontend c: id 5 is that of a already",
+        "backend c: id 6 is that of b already",
+    ]
+
+
+def test_two_backends_do_not_share_the_id_of_a_listen() -> None:
+    made = unchecked(Backend(name="a", id=5), Backend(name="b", id=5), frontends=())
+    assert [str(problem) for problem in ambiguous(made)] == ["backend b: id 5 is that of a already"]
+
+
+def test_who_may_change_something_may_depend_on_servers_too() -> None:
+    page = StatsPage(admin=counting("x"))
+    made = frontend("f", http=HttpOptions(stats=page))
+    assert found(Backend(name="b", http=HttpOptions()), frontends=(made,)) == [
+        "frontend f: nbsrv: there is no backend 'x'"
+    ]
+    assert rules_of(HttpOptions(stats=StatsPage(admin=True)))[0].condition is None

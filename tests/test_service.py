@@ -8,12 +8,12 @@ from dsbalance import Backend, Bind, Config, Frontend, Server
 from dsbalance.backends import Backends
 from dsbalance.candidates import Client
 from dsbalance.conditions import Facts
+from dsbalance.counters import FrontendCounters
 from dsbalance.http_options import HttpOptions
 from dsbalance.loop import Loop
 from dsbalance.relay import Side
 from dsbalance.service import Guest, Service, Tools
 from dsbalance.splice import PipePool
-from dsbalance.stats import FrontendCounters
 
 
 class Hall:

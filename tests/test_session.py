@@ -6,6 +6,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import socket
 
 import pytest
@@ -254,5 +255,6 @@ def test_every_session_is_told_of_with_its_reason_if_somebody_listens(
             client.take(21)
         until(lambda: proxy.snapshot().frontends[0].current == 0)
     (line,) = (r.getMessage() for r in caplog.records if r.name == "dsbalance.session")
-    assert line.startswith("127.0.0.1 front back/a roundrobin 5/21 bytes ")
-    assert line.endswith(" ms --")
+    assert re.fullmatch(
+        r"127\.0\.0\.1:\d+ \[[^]]+\] front back/a \d+/\d+/\d+ 21 -- 1/1/0/0/0 0/0 roundrobin", line
+    )

@@ -14,6 +14,7 @@ from dsbalance.validation import (
     durations,
     identifier,
     repeated,
+    text_line,
     whole,
 )
 
@@ -128,3 +129,20 @@ def test_what_is_given_again_is_told_once_with_how_often() -> None:
         "id '1' is given 3 times",
         "id '3' is given 2 times",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, None),
+        ("a b é", None),
+        ("", "it is empty"),
+        ("a\nb", "it has the control character '\\n'"),
+        ("\x7f", "it has the control character '\\x7f'"),
+        ("\ud800", "it is no text"),
+    ],
+)
+def test_a_text_does_not_end_the_line_that_it_goes_into(
+    text: str | None, found: str | None
+) -> None:
+    assert text_line("it", text) == found
