@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from dsbalance.version import VERSION
 
 if TYPE_CHECKING:
+    from dsbalance.counters import Times
     from dsbalance.door import BackendRule, DoorAction, DoorRule
     from dsbalance.errors import ConfigError, ConnectError, DsbalanceError, NoServerError, Problem
     from dsbalance.explanation import Step
@@ -39,6 +40,15 @@ if TYPE_CHECKING:
         Redirect,
     )
     from dsbalance.inquiry import Account, explain
+    from dsbalance.log_options import (
+        BackendLog,
+        Facility,
+        FrontendLog,
+        LineFormat,
+        LogFormat,
+        LogTarget,
+        Severity,
+    )
     from dsbalance.model import (
         Backend,
         Balance,
@@ -58,7 +68,19 @@ if TYPE_CHECKING:
     from dsbalance.placement import AdminState, Change
     from dsbalance.policy import Candidates, Client, Policy, Reason
     from dsbalance.proxy import Proxy
-    from dsbalance.stats import BackendSnapshot, FrontendSnapshot, ServerSnapshot, Snapshot
+    from dsbalance.stats import (
+        BackendSnapshot,
+        CheckSnapshot,
+        FrontendSnapshot,
+        ListenerSnapshot,
+        ProcessSnapshot,
+        Responses,
+        ServerSnapshot,
+        SessionSnapshot,
+        Snapshot,
+        TableSnapshot,
+    )
+    from dsbalance.stats_options import Level, StatsPage, StatsSocket
     from dsbalance.sticky import StickTable
     from dsbalance.words import SendProxy
 
@@ -68,6 +90,7 @@ __all__ = [
     "AddressField",
     "AdminState",
     "Backend",
+    "BackendLog",
     "BackendRule",
     "BackendSnapshot",
     "Balance",
@@ -76,6 +99,7 @@ __all__ = [
     "Change",
     "Check",
     "CheckResult",
+    "CheckSnapshot",
     "Client",
     "Config",
     "ConfigError",
@@ -84,7 +108,9 @@ __all__ = [
     "DoorAction",
     "DoorRule",
     "DsbalanceError",
+    "Facility",
     "Frontend",
+    "FrontendLog",
     "FrontendSnapshot",
     "Gate",
     "HashKind",
@@ -96,24 +122,37 @@ __all__ = [
     "HttpConnection",
     "HttpOptions",
     "Keepalive",
+    "Level",
+    "LineFormat",
+    "ListenerSnapshot",
+    "LogFormat",
+    "LogTarget",
     "Moment",
     "NoServerError",
     "Plan",
     "Policy",
     "Problem",
+    "ProcessSnapshot",
     "Proxy",
     "Reason",
     "Redirect",
+    "Responses",
     "SendProxy",
     "Server",
     "ServerSnapshot",
+    "SessionSnapshot",
+    "Severity",
     "Snapshot",
+    "StatsPage",
+    "StatsSocket",
     "Step",
     "StickAction",
     "StickRule",
     "StickTable",
     "Table",
+    "TableSnapshot",
     "TableType",
+    "Times",
     "explain",
     "plan",
 ]
@@ -122,6 +161,7 @@ __version__ = VERSION
 
 # Module -> what it gives. The imports above say the same to whoever only reads them.
 _HOMES = {
+    "counters": ("Times",),
     "errors": ("ConfigError", "ConnectError", "DsbalanceError", "NoServerError", "Problem"),
     "door": ("BackendRule", "DoorAction", "DoorRule"),
     "explanation": ("Step",),
@@ -134,6 +174,10 @@ _HOMES = {
         "Redirect",
     ),
     "inquiry": ("Account", "explain"),
+    "log_options": (
+        *("BackendLog", "Facility", "FrontendLog", "LineFormat", "LogFormat", "LogTarget"),
+        "Severity",
+    ),
     "model": (
         *("Backend", "Balance", "Bind", "Check", "Config", "Frontend", "HashKind", "HashType"),
         *("Keepalive", "Server", "StickAction", "StickRule", "Table", "TableType"),
@@ -141,7 +185,12 @@ _HOMES = {
     "placement": ("AdminState", "Change"),
     "policy": ("Candidates", "Client", "Policy", "Reason"),
     "proxy": ("Proxy",),
-    "stats": ("BackendSnapshot", "FrontendSnapshot", "ServerSnapshot", "Snapshot"),
+    "stats": (
+        *("BackendSnapshot", "CheckSnapshot", "FrontendSnapshot", "ListenerSnapshot"),
+        *("ProcessSnapshot", "Responses", "ServerSnapshot", "SessionSnapshot", "Snapshot"),
+        "TableSnapshot",
+    ),
+    "stats_options": ("Level", "StatsPage", "StatsSocket"),
     "sticky": ("StickTable",),
     "words": ("SendProxy",),
 }

@@ -28,10 +28,10 @@ from dsbalance.balancer import (
     Placement,
     ServerState,
 )
+from dsbalance.checks import CheckResult
 from dsbalance.errors import ConfigError, Problem
 from dsbalance.model import Backend, Config, Server, TableType
 from dsbalance.policy import own_policy
-from dsbalance.stats import BackendSnapshot
 from dsbalance.sticky import StickTable
 
 
@@ -94,11 +94,25 @@ class Backends:
         """Name of a backend -> the table that it owns, for those that own one."""
         return dict(self._tables)
 
+    def state(self, backend: str, server: str) -> ServerState:
+        """Return a server as it is now; to be read."""
+        return self.balancer(backend).settings.find(server)
+
+    def clear(self, *, is_all: bool) -> None:
+        """Forget the highest values, or with ``is_all`` all that was counted."""
+        for balancer in self:
+            balancer.settings.clear(is_all=is_all)
+
     def followers(self, backend: str, server: str) -> list[tuple[str, str]]:
         """Return backend and name of each server that tracks this one."""
         return list(self._followers.get((backend, server), ()))
 
     # -- what happens to a server
+
+    def note_check(self, backend: str, server: str, now: float, result: CheckResult) -> None:
+        """Keep what a check came to, for whoever looks; what follows from it is told apart."""
+        if backend in self._balancers:
+            self._balancers[backend].settings.note_check(server, now, result)
 
     def check_passed(self, backend: str, server: str, now: float, reason: str = "") -> list[Change]:
         """Take in a passed check of a server, for it and those that track it.
@@ -134,12 +148,12 @@ class Backends:
             changes = self._tell(change.backend, change.server, changes, now)
         return alarm._replace(changes=tuple(changes))
 
-    def step(self, now: float) -> list[Placement]:
-        """Let servers that start slowly carry more, and return the sessions that are let in.
+    def step(self, now: float, elapsed: float = 1.0) -> list[Placement]:
+        """Do what is due once a second, and return the sessions that are let in by it.
 
-        To be called once a second.
+        See :meth:`dsbalance.balancer.Balancer.step`.
         """
-        return [placement for balancer in self for placement in balancer.step(now)]
+        return [placement for balancer in self for placement in balancer.step(now, elapsed)]
 
     def set_health(self, backend: str, server: str, health: Health, now: float) -> list[Change]:
         """Take a server, and those that track it, to be as ``health`` says until its checks differ.
@@ -205,7 +219,7 @@ class Backends:
         balancer = self.balancer(backend)
         servers = (*balancer.backend.servers, server)
         config = self._replaced(replace(balancer.backend, servers=servers))
-        leader = None if server.track is None else self._state(server.track)
+        leader = None if server.track is None else self.state(*_split(server.track))
         changes = balancer.add_server(server, now, leader)
         self.config = config
         self._follow(backend, server)
@@ -231,10 +245,6 @@ class Backends:
         self._unlink(backend, gone[0])
         return changes
 
-    def snapshot(self, now: float) -> tuple[BackendSnapshot, ...]:
-        """Return what there is to know at ``now``, in the order of the configuration."""
-        return tuple(balancer.snapshot(now) for balancer in self)
-
     # -- links
 
     def _make_table(self, backend: Backend) -> None:
@@ -257,7 +267,7 @@ class Backends:
         """Let the servers of a backend follow their leaders, all of which are there now."""
         for server in backend.servers:
             if server.track is not None:
-                leader = self._state(server.track)
+                leader = self.state(*_split(server.track))
                 self._balancers[backend.name].follow(server.name, leader)
                 self._follow(backend.name, server)
 
@@ -277,10 +287,6 @@ class Backends:
             changes += self._balancers[follower].leader_changed(name, now)
         return changes
 
-    def _state(self, track: str) -> ServerState:
-        backend, server = _split(track)
-        return self._balancers[backend].states[server]
-
     def _replaced(self, new: Backend) -> Config:
         """Return the configuration with a backend in the place of the one of its name."""
         backends = tuple(new if old.name == new.name else old for old in self.config.backends)
@@ -297,6 +303,6 @@ def _fullconns(config: Config) -> dict[str, int]:
     sums: dict[str, int] = {}
     for frontend in config.frontends:
         most = frontend.maxconn or config.maxconn or 0
-        for name in {frontend.backend, *(route.backend for route in frontend.routes)}:
+        for name in frontend.ways:
             sums[name] = sums.get(name, 0) + most
     return {name: max(1, -(-most // 10)) for name, most in sums.items()}

@@ -29,10 +29,12 @@ from collections.abc import Mapping
 from dsbalance.aftermath import Aftermath, Alarm
 from dsbalance.candidates import Candidates, Client, Policy, Reason
 from dsbalance.choosing import Chooser, make_policies
+from dsbalance.counters import BackendCounters
 from dsbalance.errors import NoServerError
 from dsbalance.hashing import SourceConsistent, SourceMap
 from dsbalance.memory import Memory
 from dsbalance.model import Backend, Server
+from dsbalance.pictures import NOWHERE, picture_backend
 from dsbalance.placement import (
     AdminState,
     Change,
@@ -49,7 +51,8 @@ from dsbalance.queueing import Places
 from dsbalance.resting import Rest
 from dsbalance.retrying import RetryRule
 from dsbalance.roster import Roster
-from dsbalance.stats import BackendCounters, BackendSnapshot
+from dsbalance.settings import Settings
+from dsbalance.stats import BackendSnapshot
 from dsbalance.sticky import StickTable
 from dsbalance.turns import StaticRoundRobin
 
@@ -81,20 +84,14 @@ class Balancer:
         name: The backend's name.
         counters: What happened at no server.
         memory: What the stick tables know; to be read only.
+        rest: For sessions with nothing to do for now.
+        settings: What an operator may set besides states and weights.
         states: Name -> state of a server, in the order of the configuration; to be read only.
     """
 
     __slots__ = (
-        "_aftermath",
-        "_chooser",
-        "_places",
-        "_retry",
-        "_roster",
-        "counters",
-        "memory",
-        "name",
-        "rest",
-        "states",
+        *("_aftermath", "_chooser", "_places", "_retry", "_roster"),
+        *("counters", "memory", "name", "rest", "settings", "states"),
     )
 
     def __init__(
@@ -131,6 +128,7 @@ class Balancer:
         self.memory.register(self.states.values())
         self.rest = Rest(self.memory, self._places, self._roster, self.counters)
         self._chooser = Chooser(policies, self._roster, self._places)
+        self.settings = Settings(self._roster, self._places, self.memory)
         is_hash = isinstance(policies[0], SourceConsistent | SourceMap)
         self._retry = RetryRule(backend, is_hash=is_hash)
         self._aftermath = Aftermath(self._roster, self._places, self._chooser)
@@ -302,12 +300,17 @@ class Balancer:
         """
         return self._aftermath.of(self._roster.set_weight(name, weight, now), now)
 
-    def step(self, now: float) -> tuple[Placement, ...]:
-        """Let those that start slowly carry more; to be called once a second.
+    def step(self, now: float, elapsed: float = 1.0) -> tuple[Placement, ...]:
+        """Look at all totals, and let those that start slowly carry more: once a second.
+
+        Args:
+            now: Monotonic seconds.
+            elapsed: Since the last time.
 
         Returns:
             Sessions that have got a place by it, and may connect now.
         """
+        self._roster.look(now, elapsed)
         slow = self._roster.step(now)
         if not slow:
             return ()
@@ -357,9 +360,11 @@ class Balancer:
         """Return what went wrong last with a policy of the user's own; None: nothing since."""
         return self._chooser.take_complaint()
 
-    def snapshot(self, now: float) -> BackendSnapshot:
-        """Return what there is to know at ``now``."""
-        return self._roster.snapshot(len(self._places.shared), now)
+    def snapshot(
+        self, now: float, number: int = 0, addresses: Mapping[str, str] = NOWHERE
+    ) -> BackendSnapshot:
+        """Return what there is to know; see :func:`dsbalance.pictures.picture_backend`."""
+        return picture_backend(self._roster, len(self._places.shared), now, number, addresses)
 
     def _check(self) -> None:
         """Assert everything that has to be true between two calls."""
@@ -367,4 +372,4 @@ class Balancer:
         self._places.check()
         self._chooser.check()
         known = sum(len(s.placements) + len(s.queue) for s in self.states.values())
-        assert known + len(self._places.shared) <= self.counters.current <= self.counters.peak
+        assert known + len(self._places.shared) <= self.counters.current

@@ -348,8 +348,8 @@ def _hastened(backend: Backend) -> Backend:
 def _groups(config: Config) -> Iterator[Group]:
     """Yield the parts of the suite: the frontends whose backends share a table are one."""
     owners = {backend.name: backend.stick[0].table or backend.name for backend in config.backends}
-    frontends = sorted(config.frontends, key=lambda frontend: owners[frontend.backend])
-    for name, members in itertools.groupby(frontends, lambda member: owners[member.backend]):
+    frontends = sorted(config.frontends, key=lambda frontend: owners[frontend.ways[0]])
+    for name, members in itertools.groupby(frontends, lambda member: owners[member.ways[0]]):
         binds = (bind for member in members for bind in member.binds)
         yield Group(name, tuple(port for bind in binds for port in bind.ports))
 

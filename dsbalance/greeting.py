@@ -37,12 +37,13 @@ class Greeting:
 
     Attributes:
         sock: The connection.
+        opened_at: When it was accepted.
         due_tick: The property of the loop's timers.
     """
 
     __slots__ = (
         *("_data", "_is_over", "_loop", "_on_greeted", "_on_lost", "_timeout"),
-        *("due_tick", "sock"),
+        *("due_tick", "opened_at", "sock"),
     )
 
     def __init__(
@@ -56,6 +57,7 @@ class Greeting:
     ) -> None:
         self.sock = sock
         self.due_tick = 0
+        self.opened_at = loop.now
         self._loop = loop
         self._timeout = timeout
         self._on_greeted = on_greeted

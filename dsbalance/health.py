@@ -66,6 +66,7 @@ class Watch:
         on_result: Told the result of each check; then it is the one who feeds the gate. None: the
             checker does. Never called for a server that tracks.
         on_change: Told the server and whether it is up now, each time that changes.
+        on_run: Told True when a check begins, and False when it ends or is broken off.
     """
 
     server: Server
@@ -75,6 +76,7 @@ class Watch:
     gate: Gate | None = None
     on_result: Callable[[CheckResult], None] | None = None
     on_change: Callable[[Server, bool], None] | None = None
+    on_run: Callable[[bool], None] | None = None
 
 
 class HealthChecker:
@@ -172,6 +174,19 @@ class HealthChecker:
             KeyError: It is not watched.
         """
         self._loop.ask(lambda: self._probers[key].hasten(key))
+
+    def redirect(self, key: Hashable, server: Server, target: Target) -> None:
+        """Check a server at other ports or elsewhere; one that is under way begins anew.
+
+        Args:
+            key: Whose checks.
+            server: As it is now. It has as many ports to check as before.
+            target: Where it is checked.
+
+        Raises:
+            KeyError: It is not watched.
+        """
+        self._loop.ask(lambda: self._probers[key].redirect(server, target))
 
     def close(self) -> None:
         """End all checks, and the loop if it is the checker's own. Again: nothing happens.
@@ -296,6 +311,14 @@ class _Prober:
         if is_waiting and self._due_at > self._loop.now + fast:
             self._set_due(fast)
 
+    def redirect(self, server: Server, target: Target) -> None:
+        """Check elsewhere from the next check on."""
+        assert server.check is not None
+        self._ports = server.check.ports or (server.port or 0,)
+        self._target = target
+        if self._phase is _Phase.CONNECTING:
+            self._wait(0.0)
+
     def on_events(self, events: int) -> None:
         """See whether the connection is made, or cannot be."""
         assert self._sock is not None
@@ -324,6 +347,8 @@ class _Prober:
     def _begin(self) -> None:
         check = self._check
         self._phase = _Phase.CONNECTING
+        if self.watch.on_run is not None:
+            self.watch.on_run(True)
         self._step = 0
         self._started_at = self._loop.now
         limit = self.watch.connect_timeout
@@ -408,6 +433,8 @@ class _Prober:
     def _drop(self) -> None:
         """Have neither a connection nor a deadline."""
         self._loop.timers.cancel(self)
+        if self._phase is _Phase.CONNECTING and self.watch.on_run is not None:
+            self.watch.on_run(False)
         self._close()
 
     def _close(self) -> None:

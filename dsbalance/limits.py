@@ -27,10 +27,12 @@ class Budget:
     Attributes:
         maxconn: Sessions at a time; None: the system has no limit to plan with.
         pipes: Pipes of the splicing path.
+        most: Sessions that the descriptors allow; None: as ``maxconn``.
     """
 
     maxconn: int | None
     pipes: int
+    most: int | None = None
 
 
 def make_budget(config: Config, limit: int | None) -> Budget:
@@ -59,7 +61,7 @@ def make_budget(config: Config, limit: int | None) -> Budget:
             f"this process may open {limit} descriptors (ulimit -n), which leaves none for a"
             f" session; at least {fixed + _PER_SESSION} are needed"
         )
-    return Budget(maxconn=fits if config.maxconn is None else config.maxconn, pipes=pipes)
+    return Budget(maxconn=config.maxconn or fits, pipes=pipes, most=fits)
 
 
 def wanted_descriptors(config: Config) -> int | None:
@@ -99,4 +101,5 @@ def _sockets(config: Config) -> int:
     checks = sum(
         server.check is not None for backend in config.backends for server in backend.servers
     )
-    return listeners + checks
+    sockets = len(config.sockets) + (config.maxconn_stats if config.sockets else 0)
+    return listeners + checks + sockets + len(config.logs)

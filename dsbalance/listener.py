@@ -62,6 +62,11 @@ class Room:
         self.used = 0
         self.most = 0
 
+    def set_limit(self, limit: int | None) -> None:
+        """Have another limit; whoever is there stays. See :meth:`Hall.resize`."""
+        self.limit = limit
+        self._limit = math.inf if limit is None else limit
+
     def is_full(self) -> bool:
         """Return whether nobody else may come in."""
         return self.used >= self._limit
@@ -78,6 +83,26 @@ class Room:
         used = self.used
         self.used = used - 1
         return used >= self._limit
+
+
+class Annex(Room):
+    """A room of which everybody is in a larger room too, whose limit it is."""
+
+    __slots__ = ("_whole",)
+
+    def __init__(self, whole: Room) -> None:
+        super().__init__(None)
+        self._whole = whole
+
+    def enter(self) -> bool:
+        """Count one more in both; return whether the larger one is full now."""
+        super().enter()
+        return self._whole.enter()
+
+    def leave(self) -> bool:
+        """Count one less in both; return whether the larger one was full before."""
+        super().leave()
+        return self._whole.leave()
 
 
 class Hall:
@@ -114,6 +139,11 @@ class Hall:
         was_full = room.leave()
         if self.room.leave() or was_full:
             self.look()
+
+    def resize(self, room: Room, limit: int | None) -> None:
+        """Give ``room``, or the whole process, another limit; None: none. Who waits is let in."""
+        room.set_limit(limit)
+        self.look()
 
     def add(self, listener: Listener) -> None:
         """Let ``listener`` accept as long as there is room."""

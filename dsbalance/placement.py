@@ -37,12 +37,13 @@ from __future__ import annotations
 import enum
 import math
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dsbalance.candidates import SHARES_PER_WEIGHT, Client, Reason
+from dsbalance.checks import CheckResult
+from dsbalance.counters import BackendCounters, ServerCounters
 from dsbalance.gate import Gate
 from dsbalance.model import Check, Server
-from dsbalance.stats import BackendCounters, ServerCounters, ServerSnapshot
 from dsbalance.sticky import StickTable
 
 
@@ -108,6 +109,7 @@ class Stage(enum.Enum):
 # Looked up once: through its class a member takes ten times as long on Python 3.11.
 _QUEUED, _DISPLACED = Stage.QUEUED, Stage.DISPLACED
 _POLICY = Reason.POLICY
+_NO_TURNS = (0, 0)
 _STARTING = OpState.STARTING
 
 
@@ -124,6 +126,8 @@ class Placement:
         held: The stick entries that it keeps from expiring: table and key.
         heirs: Who has got the place that it left, if there was none for it elsewhere.
         ticket: Its turn among those that wait; lower is earlier.
+        turns: Its place, when it came, in the queue of a server and of the backend, from 1; 0: it
+            did not wait there.
         owner: For whoever routed it: the session that it belongs to. Not looked at.
     """
 
@@ -138,6 +142,7 @@ class Placement:
         "stage",
         "ticket",
         "tries",
+        "turns",
     )
 
     def __init__(self, client: Client) -> None:
@@ -150,6 +155,7 @@ class Placement:
         self.held: tuple[tuple[StickTable, bytes], ...] = ()
         self.heirs: tuple[Placement, ...] = ()
         self.ticket = 0
+        self.turns = _NO_TURNS
         self.owner: object | None = None
 
     @property
@@ -259,11 +265,17 @@ class ServerState:
         admin: What was asked of itself.
         inherited: What was asked of its leader; READY without one.
         is_checked: Whether its health is watched, by its own checks or its leader's.
-        op: See the table of this module.
-        is_running: See the table of this module.
-        is_usable: See the table of this module.
+        op, is_running, is_usable: See the table of this module.
         word: The state as it was last settled; see :attr:`Change.old`.
+        reason: Why it is that, in words; empty: it was so from the start.
         since: When its word last changed, or the start.
+        down_since: When it stopped running; None: it is running.
+        past_downtime: Seconds that it was not running before that.
+        last_check: What its last check came to; None: there was none.
+        checked_at: When that ended.
+        is_checking: Whether a check is under way.
+        is_check_paused: Whether an operator has stopped its checks.
+        kept: Connections to it that rest between two requests.
         placements: The sessions that hold a place.
         queue: Those that wait for one, the oldest first.
         moved: When it last got or lost a session, as a count of such events in its backend.
@@ -273,33 +285,12 @@ class ServerState:
     """
 
     __slots__ = (
-        "_crowd",
-        "_percent",
-        "_sixteenths",
-        "_up_at",
-        "admin",
-        "before",
-        "counters",
-        "errors",
-        "gate",
-        "id",
-        "inherited",
-        "initial_weight",
-        "is_checked",
-        "is_running",
-        "is_usable",
-        "leader",
-        "maxconn",
-        "moved",
-        "moved_load",
-        "name",
-        "op",
-        "placements",
-        "queue",
-        "server",
-        "share",
-        "since",
-        "word",
+        *("_crowd", "_percent", "_sixteenths", "_surplus", "_up_at", "admin", "before"),
+        *("checked_at", "counters", "down_since", "errors", "gate", "id", "inherited"),
+        *("initial_weight", "is_check_paused", "is_checked", "is_checking"),
+        *("is_running", "is_usable", "kept", "last_check", "leader", "maxconn", "moved"),
+        *("moved_load", "name", "op", "past_downtime", "placements", "queue", "reason", "server"),
+        *("share", "since", "word"),
     )
 
     def __init__(self, server: Server, number: int, now: float, crowd: Crowd) -> None:
@@ -323,8 +314,16 @@ class ServerState:
         self.moved = self.moved_load = 0
         self.errors = 0
         self.counters = ServerCounters()
-        self.word = ""
+        self.word = self.reason = ""
+        self.down_since: float | None = None
+        self.past_downtime = 0.0
+        self.last_check: CheckResult | None = None
+        self.checked_at = now
+        self.is_checking = self.is_check_paused = False
+        self.kept = 0
         self._crowd = crowd
+        # Who has a place keeps it when the limit is lowered.
+        self._surplus = 0
         self._up_at = now
         self._sixteenths = SHARES_PER_WEIGHT
         self._percent = 100
@@ -336,6 +335,11 @@ class ServerState:
     def is_in_maintenance(self) -> bool:
         """Whether it, or the server that it tracks, is in maintenance."""
         return AdminState.MAINT in (self.admin, self.inherited)
+
+    @property
+    def throttle(self) -> int | None:
+        """Percent that a slow start lets it carry; None: it does not start slowly."""
+        return self._percent if self.op is _STARTING else None
 
     @property
     def limit(self) -> int | None:
@@ -354,16 +358,26 @@ class ServerState:
 
     @property
     def status(self) -> str:
-        """HAProxy's word for its state, with the count of checks where it is in doubt."""
+        """HAProxy's word for its state, with the count of checks where it is in doubt.
+
+        What is up and whose checks an operator has stopped is not checked, as HAProxy has it.
+        """
         word = self._word()
         if not self.is_checked or self.is_in_maintenance:
             return word
+        if word == "UP" and (self.leader or self).is_check_paused:
+            return "no check"
         text = self.gate.text
         return text.replace("UP", "DRAIN", 1) if word == "DRAIN" else text
 
     def settle(self, now: float) -> None:
         """Work out what follows from health, admin and weight."""
         before, self.op = self.op, self._next_op()
+        if self.op is OpState.STOPPED:
+            self.down_since = now if self.down_since is None else self.down_since
+        elif self.down_since is not None:
+            self.past_downtime += now - self.down_since
+            self.down_since = None
         if self.op is not _STARTING:
             self._sixteenths, self._percent = SHARES_PER_WEIGHT, 100
         elif before is not _STARTING:
@@ -393,33 +407,23 @@ class ServerState:
         self.inherited = leader.admin
         self.settle(now)
 
+    def resize(self, maxconn: int | None) -> None:
+        """Have another limit of sessions, None: none; ``minconn`` is never above it."""
+        least = self.server.minconn
+        least = None if least is None or maxconn is None else min(least, maxconn)
+        self.server = replace(self.server, maxconn=maxconn, minconn=least)
+        self.maxconn = maxconn
+        self._surplus = len(self.placements)
+
     def retire(self) -> None:
         """Take it out of use for good; it stays what its last sessions know."""
         self.op = OpState.STOPPED
         self.is_running = self.is_usable = False
         self.word = ""
 
-    def snapshot(self, now: float) -> ServerSnapshot:
-        """Return what there is to know at ``now``."""
-        server, counters = self.server, self.counters
-        return ServerSnapshot(
-            name=self.name,
-            id=self.id,
-            host=server.host,
-            port=server.port,
-            status=self.status,
-            admin=self.admin,
-            is_usable=self.is_usable,
-            is_backup=server.backup,
-            tracked=server.track,
-            weight=-(-self.share // SHARES_PER_WEIGHT) if self.op is _STARTING else server.weight,
-            initial_weight=self.initial_weight,
-            maxconn=self.maxconn,
-            current=len(self.placements),
-            queued=len(self.queue),
-            seconds_in_state=now - self.since,
-            **{name: getattr(counters, name) for name in ServerCounters.__slots__},
-        )
+    def downtime(self, now: float) -> float:
+        """Return how many seconds it was not running until ``now``, all in all."""
+        return self.past_downtime + (0.0 if self.down_since is None else now - self.down_since)
 
     def check(self) -> None:
         """Assert what has to be true of its sessions between two calls."""
@@ -428,7 +432,8 @@ class ServerState:
         assert all(p.server is self and p.is_queued for p in self.queue)
         tickets = [placement.ticket for placement in self.queue]
         assert tickets == sorted(set(tickets)), "the oldest is the first"
-        assert self.maxconn is None or len(self.placements) <= self.maxconn
+        most = math.inf if self.maxconn is None else max(self.maxconn, self._surplus)
+        assert len(self.placements) <= most
         assert not self.queue or (self.maxconn is not None and self.placements)
         assert 0 <= self.share <= SHARES_PER_WEIGHT * self.server.weight
 

@@ -33,7 +33,7 @@ from dsbalance.loop import Loop
 from dsbalance.model import Backend, Config, Frontend, Server
 from dsbalance.poller import Poller
 from dsbalance.resolve import Located, locate
-from dsbalance.stats import Snapshot
+from dsbalance.stats import SessionSnapshot, Snapshot
 from dsbalance.sticky import Entry
 
 
@@ -156,15 +156,15 @@ class Proxy:
         Raises:
             ConfigError: There is no such server.
         """
-        self._loop.ask(lambda: self._engine.set_admin(server, AdminState.DRAIN))
+        self._loop.ask(lambda: self._engine.operations.set_admin(server, AdminState.DRAIN))
 
     def ready(self, server: str) -> None:
         """Let ``backend/server`` serve again. Raises as :meth:`drain`."""
-        self._loop.ask(lambda: self._engine.set_admin(server, AdminState.READY))
+        self._loop.ask(lambda: self._engine.operations.set_admin(server, AdminState.READY))
 
     def maint(self, server: str) -> None:
         """Send nobody to ``backend/server`` and stop checking it. Raises as :meth:`drain`."""
-        self._loop.ask(lambda: self._engine.set_admin(server, AdminState.MAINT))
+        self._loop.ask(lambda: self._engine.operations.set_admin(server, AdminState.MAINT))
 
     def set_health(self, server: str, health: Health | str) -> None:
         """Take ``backend/server``, and those that track it, to be as ``health`` says.
@@ -176,7 +176,7 @@ class Proxy:
             ValueError: There is no such word.
         """
         wanted = Health(health)
-        self._loop.ask(lambda: self._engine.set_health(server, wanted))
+        self._loop.ask(lambda: self._engine.operations.set_health(server, wanted))
 
     def stick_entries(self, backend: str) -> list[Entry]:
         """Return what is in the stick table of ``backend``. O(entries), on the loop's thread.
@@ -208,11 +208,36 @@ class Proxy:
         Raises:
             ConfigError: There is no such server, or the weight is not 0 to 256.
         """
-        self._loop.ask(lambda: self._engine.set_weight(server, weight))
+        self._loop.ask(lambda: self._engine.operations.set_weight(server, weight))
+
+    def set_maxconn(self, place: str, maxconn: int | None) -> None:
+        """Give ``backend/server``, or the frontend of this name, another limit of sessions.
+
+        Who waits is let in as far as it allows; whoever is there stays. None: there is no limit
+        but that of the process.
+
+        Raises:
+            ConfigError: There is nothing of that name, or the limit is below 1.
+        """
+        operations = self._engine.operations
+        act = operations.set_server_maxconn if "/" in place else operations.set_frontend_maxconn
+        self._loop.ask(lambda: act(place, maxconn))
+
+    def shutdown_sessions(self, server: str) -> int:
+        """End the sessions that ``backend/server`` has, and return how many. Raises as above."""
+        return self._loop.ask(lambda: self._engine.operations.shutdown_sessions(server))
 
     def snapshot(self) -> Snapshot:
-        """Return what there is to know now, as frozen values."""
-        return self._loop.ask(self._engine.snapshot)
+        """Return what there is to know now, as frozen values: see :mod:`dsbalance.stats`.
+
+        It has the process, the frontends, the backends with their servers, and the stick tables,
+        each with its state, its counters and its rates. O(servers), once a second O(sessions).
+        """
+        return self._loop.ask(self._engine.operations.snapshot)
+
+    def sessions(self) -> list[SessionSnapshot]:
+        """Return the clients' connections: who, where, at whom, why, since when. O(sessions)."""
+        return self._loop.ask(self._engine.operations.sessions)
 
     def addresses(self, frontend: str) -> list[tuple[str, int]]:
         """Return the addresses and ports that ``frontend`` listens on, in the order of its binds.

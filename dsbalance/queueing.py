@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections import deque
 
 from dsbalance.candidates import Candidates, Reason
+from dsbalance.counters import BackendCounters
 from dsbalance.placement import Placement, ServerState, Stage
-from dsbalance.stats import BackendCounters
 
 # Looked up once: through its class a member takes ten times as long on Python 3.11.
 _CONNECTING = Stage.CONNECTING
@@ -58,6 +58,7 @@ class Places:
         if most is not None and len(state.queue) >= most:
             return False
         self._enqueue(placement, state.queue)
+        placement.turns = len(state.queue), placement.turns[1]
         state.counters.queued_peak = max(state.counters.queued_peak, len(state.queue))
         return True
 
@@ -65,6 +66,7 @@ class Places:
         """Give a session a turn in the shared queue."""
         placement.server = None
         self._enqueue(placement, self.shared)
+        placement.turns = placement.turns[0], len(self.shared)
         self._counters.queued_peak = max(self._counters.queued_peak, len(self.shared))
 
     def withdraw(self, placement: Placement) -> None:

@@ -20,11 +20,11 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from dsbalance.candidates import Candidates
+from dsbalance.counters import BackendCounters, clear
 from dsbalance.errors import ConfigError, Problem
 from dsbalance.hashring import assign_ids
 from dsbalance.model import Backend, Server
 from dsbalance.placement import AdminState, Crowd, Health, OpState, ServerState
-from dsbalance.stats import BackendCounters, BackendSnapshot
 
 # What a backend sums up from its servers.
 _SUMMED = (
@@ -33,10 +33,17 @@ _SUMMED = (
     "chosen",
     "client_aborts",
     "connect_errors",
+    "connects",
+    "errors",
     "redispatches",
+    "response_errors",
+    "responses_denied",
     "retries",
+    "reuses",
     "server_aborts",
 )
+# Of these the backend counts those that happened at no server.
+_ADDED = ("bytes_in", "bytes_out", "connect_errors")
 
 
 class Shift(NamedTuple):
@@ -76,21 +83,13 @@ class Roster:
         active: How many usable servers are no backups.
         backups: How many are.
         counters: The backend's.
+        crowd: What the limits of all servers depend on.
+        since: When the backend last went up or down, or the start.
     """
 
     __slots__ = (
-        "_clients",
-        "_crowd",
-        "_past",
-        "_removed",
-        "_since",
-        "active",
-        "backend",
-        "backups",
-        "candidates",
-        "counters",
-        "pools",
-        "states",
+        *("_clients", "_past", "_past_downtime", "_removed", "active", "backend"),
+        *("backups", "candidates", "counters", "crowd", "pools", "since", "states"),
     )
 
     def __init__(
@@ -102,7 +101,7 @@ class Roster:
         """
         self.backend = backend
         self.counters: BackendCounters = crowd.counters
-        self._crowd = crowd
+        self.crowd = crowd
         self._clients = clients
         ids = assign_ids([server.id for server in backend.servers])
         self.states = {
@@ -111,7 +110,8 @@ class Roster:
         }
         self._removed: list[ServerState] = []
         self._past = dict.fromkeys(_SUMMED, 0)
-        self._since = now
+        self._past_downtime = 0.0
+        self.since = now
         self.active = self.backups = 0
         self.pools = (Candidates(()), Candidates((), is_backup=True))
         self.candidates = self.pools[0]
@@ -124,7 +124,6 @@ class Roster:
         state = self.states.get(name)
         if state is None or state.is_in_maintenance:
             return None
-        state.counters.last_check = reason
         state.errors = 0
         return self._settle(state, reason, now) if state.gate.passed() else None
 
@@ -133,7 +132,6 @@ class Roster:
         state = self.states.get(name)
         if state is None or state.is_in_maintenance:
             return None
-        state.counters.last_check = reason
         state.counters.check_failures += state.gate.is_up
         return self._settle(state, reason, now) if state.gate.failed() else None
 
@@ -149,15 +147,16 @@ class Roster:
         if state.errors < observe.error_limit or not state.is_running:
             return False, None
         state.errors = 0
+        state.counters.alarms += 1
         reason = f"{observe.error_limit} failed connects in a row"
         is_changed = state.gate.alarmed(observe.on_error)
         return True, self._settle(state, reason, now) if is_changed else None
 
     def set_health(self, name: str, health: Health, now: float) -> Shift | None:
         """Take a server that tracks nobody to be up, stopping, or down."""
-        state = self._state(name)
+        state = self.find(name)
         if state.leader is not None:
-            raise ConfigError(self._problem(name, f"its health is that of {state.server.track}"))
+            raise ConfigError(self.problem(name, f"its health is that of {state.server.track}"))
         gate = state.gate
         change = {
             Health.UP: gate.set_up,
@@ -168,7 +167,7 @@ class Roster:
 
     def set_admin(self, name: str, admin: AdminState, now: float) -> Shift | None:
         """Ask something of a server; one that leaves maintenance is up."""
-        state = self._state(name)
+        state = self.find(name)
         if AdminState.MAINT is state.admin is not admin and state.leader is None:
             state.gate.reset()
         if state.admin is not admin:
@@ -178,7 +177,7 @@ class Roster:
 
     def set_weight(self, name: str, weight: int, now: float) -> Shift | None:
         """Give a server another weight."""
-        state = self._state(name)
+        state = self.find(name)
         before = state.server.weight
         if weight == before:
             return None
@@ -190,7 +189,7 @@ class Roster:
         slow = [state for state in self.states.values() if state.op is OpState.STARTING]
         grown = {state: state.step(now) for state in slow}
         if any(grown.values()):
-            self._regroup(now)
+            self.regroup(now)
         return grown
 
     def add(self, server: Server, now: float, leader: ServerState | None) -> Shift:
@@ -198,18 +197,18 @@ class Roster:
         backend = replace(self.backend, servers=(*self.backend.servers, server))
         used = {state.id for state in self.states.values()}
         if server.id in used:
-            raise ConfigError(self._problem(server.name, f"id {server.id} is taken"))
+            raise ConfigError(self.problem(server.name, f"id {server.id} is taken"))
         number = server.id or next(n for n in range(1, len(used) + 2) if n not in used)
         self.backend = backend
-        state = self.states[server.name] = ServerState(server, number, now, self._crowd)
+        state = self.states[server.name] = ServerState(server, number, now, self.crowd)
         if leader is not None:
             state.follow(leader, now)
-        self._regroup(now)
+        self.regroup(now)
         return Shift(state, "added", "", OpState.STOPPED, was_usable=False)
 
     def remove(self, name: str, now: float) -> Shift:
         """Forget a server, whose counters still count for the backend."""
-        state = self._state(name)
+        state = self.find(name)
         del self.states[name]
         servers = tuple(server for server in self.backend.servers if server.name != name)
         self.backend = replace(self.backend, servers=servers)
@@ -217,18 +216,18 @@ class Roster:
         self._removed.append(state)
         shift = Shift(state, "removed", state.word, state.op, state.is_usable)
         state.retire()
-        self._regroup(now)
+        self.regroup(now)
         return shift
 
     def follow(self, name: str, leader: ServerState) -> None:
         """Let a server track another one from the start."""
-        state = self._state(name)
+        state = self.find(name)
         state.follow(leader, state.since)
         self._begin()
 
     def leader_changed(self, name: str, now: float) -> Shift | None:
         """Take over what changed at the server that it tracks."""
-        state = self._state(name)
+        state = self.find(name)
         assert state.leader is not None
         if state.inherited is not state.leader.admin:
             state.inherited = state.leader.admin
@@ -237,29 +236,51 @@ class Roster:
 
     # -- what there is to know
 
-    def snapshot(self, queued: int, now: float) -> BackendSnapshot:
-        """Return what there is to know at ``now``, when ``queued`` wait for no server."""
-        counters = self.counters
+    def find(self, name: str) -> ServerState:
+        """Return a server."""
+        state = self.states.get(name)
+        if state is None:
+            message = f"there is no server {name!r}"
+            raise ConfigError(Problem(message, subject=f"backend {self.backend.name}"))
+        return state
+
+    def problem(self, name: str, message: str) -> Problem:
+        """Return what is wrong with a server, for an error."""
+        return Problem(message, subject=f"backend {self.backend.name}, server {name}")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether somebody may be chosen from, or nobody ever could."""
+        return bool(self.candidates.servers or not self.states)
+
+    def downtime(self, now: float) -> float:
+        """Return how many seconds it was not up until ``now``, all in all."""
+        return self._past_downtime + (0.0 if self.is_up else now - self.since)
+
+    def sums(self) -> dict[str, int]:
+        """Return what happened at all servers, removed ones too, and at none. O(servers)."""
         sums = self._past.copy()
         for state in (*self.states.values(), *self._removed):
             _add(sums, state)
-        sums["connect_errors"] += counters.connect_errors
-        return BackendSnapshot(
-            name=self.backend.name,
-            status="UP" if self.candidates.servers or not self.states else "DOWN",
-            active=self.active,
-            backups=self.backups,
-            weight=sum(server.weight for server in self.candidates),
-            current=counters.current,
-            peak=counters.peak,
-            total=counters.total,
-            queued=queued,
-            queued_peak=counters.queued_peak,
-            downs=counters.downs,
-            seconds_in_state=now - self._since,
-            servers=tuple(state.snapshot(now) for state in self.states.values()),
-            **sums,
-        )
+        for word in _ADDED:
+            sums[word] += getattr(self.counters, word)
+        return sums
+
+    def clear(self, *, is_all: bool) -> None:
+        """Forget the highest values, or with ``is_all`` all that was counted."""
+        clear(self.counters, is_all=is_all)
+        for state in (*self.states.values(), *self._removed):
+            clear(state.counters, is_all=is_all)
+            state.past_downtime *= not is_all
+        if is_all:
+            self._past = dict.fromkeys(_SUMMED, 0)
+            self._past_downtime = 0.0
+
+    def look(self, now: float, elapsed: float) -> None:
+        """Look at all totals; to be called once a second."""
+        self.counters.step(now, elapsed)
+        for state in self.states.values():
+            state.counters.step(now, elapsed)
 
     def check(self) -> None:
         """Assert what has to be true of the servers between two calls."""
@@ -289,20 +310,21 @@ class Roster:
             return None
         if state.word != shift.old:
             state.since = now
+            state.reason = reason
         if shift.was_running and not state.is_running:
             state.counters.downs += 1
-        self._regroup(now)
+        self.regroup(now)
         return shift
 
     def _begin(self) -> None:
         """Work out what follows from the servers as they are before the first session."""
-        self._regroup(None)
+        self.regroup(None)
         for pool in self.pools:
             starts = accumulate(pool.shares.values(), initial=0)
             for name, before in zip(pool.shares, starts, strict=False):
                 self.states[name].before = before
 
-    def _regroup(self, now: float | None) -> None:
+    def regroup(self, now: float | None) -> None:
         """Choose anew who is chosen from; None: it is before the start, where nothing is lost."""
         usable = [state for state in self.states.values() if state.is_usable]
         active, backups = self.pools
@@ -319,7 +341,8 @@ class Roster:
             first = self.states[backups.servers[0].name]
             self.candidates = self._renewed(old if old.is_backup else backups, [first])
         if now is not None and bool(old.servers) is not bool(self.candidates.servers):
-            self._since = now
+            self._past_downtime += 0.0 if old.servers else now - self.since
+            self.since = now
             self.counters.downs += bool(old.servers)
 
     def _renewed(self, pool: Candidates, states: Sequence[ServerState]) -> Candidates:
@@ -345,16 +368,6 @@ class Roster:
             if not state.placements:
                 _add(self._past, state)
         self._removed = [state for state in self._removed if state.placements]
-
-    def _state(self, name: str) -> ServerState:
-        state = self.states.get(name)
-        if state is None:
-            message = f"there is no server {name!r}"
-            raise ConfigError(Problem(message, subject=f"backend {self.backend.name}"))
-        return state
-
-    def _problem(self, name: str, message: str) -> Problem:
-        return Problem(message, subject=f"backend {self.backend.name}, server {name}")
 
 
 def complaint(states: Iterable[ServerState]) -> str:

@@ -130,9 +130,7 @@ def find_groups(config: Config, name: str | None = None) -> tuple[Group, ...]:
         ConfigError: There is no backend of that name, or none that has a server.
     """
     binds = {
-        name: frontend.binds
-        for frontend in reversed(config.frontends)
-        for name in (frontend.backend, *(route.backend for route in frontend.routes))
+        name: frontend.binds for frontend in reversed(config.frontends) for name in frontend.ways
     }
     members: list[list[Backend]] = []
     for backend in config.backends:

@@ -88,21 +88,30 @@ class PipePool:
 
     Args:
         limit: Pipes at the most, lent ones included; 0: lend none, so that everything is copied.
+
+    Attributes:
+        limit: As given; 0 where the system has no splice(2).
+        lent: How many are in use.
     """
 
-    __slots__ = ("_free", "_lent", "_limit")
+    __slots__ = ("_free", "lent", "limit")
 
     def __init__(self, limit: int = MAX_PIPES) -> None:
-        self._limit = limit if _HAS_SPLICE else 0
+        self.limit = limit if _HAS_SPLICE else 0
+        self.lent = 0
         self._free: list[Pipe] = []
-        self._lent = 0
+
+    @property
+    def free(self) -> int:
+        """How many were made and are not lent."""
+        return len(self._free)
 
     def take(self) -> Pipe | None:
         """Lend an empty pipe, or None: then copy."""
         if self._free:
-            self._lent += 1
+            self.lent += 1
             return self._free.pop()
-        if self._lent >= self._limit:
+        if self.lent >= self.limit:
             return None
         try:
             pipe = Pipe()
@@ -110,12 +119,12 @@ class PipePool:
             # No descriptors: copying needs none.
             return None
         _grow(pipe)
-        self._lent += 1
+        self.lent += 1
         return pipe
 
     def give(self, pipe: Pipe) -> None:
         """Take a pipe back; close one that holds bytes, so that no other session gets them."""
-        self._lent -= 1
+        self.lent -= 1
         if pipe.held:
             pipe.close()
         else:

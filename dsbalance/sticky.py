@@ -105,6 +105,9 @@ class _Census:
         assert self.names == {number: name for name, number in self.numbers.items()}
 
 
+_SETTINGS = ("accepts_ipv6", "ids", "nopurge", "size", "srvkey", "ttl")
+
+
 class StickTable:
     """Source address -> server name, with a TTL and a bound on its size. Loop thread only.
 
@@ -124,18 +127,7 @@ class StickTable:
         ConfigError: ``size`` or ``ttl`` is out of range.
     """
 
-    __slots__ = (
-        "_census",
-        "_ranking",
-        "_shards",
-        "_ttl",
-        "accepts_ipv6",
-        "ids",
-        "nopurge",
-        "size",
-        "srvkey",
-        "ttl",
-    )
+    __slots__ = ("_census", "_ranking", "_shards", "_ttl", *_SETTINGS)
 
     def __init__(
         self,
@@ -314,21 +306,38 @@ class StickTable:
             removed += self._take(now - self._ttl, limit - removed)
         return removed
 
+    def find(self, key: bytes, now: float) -> Entry | None:
+        """Return the live entry of ``key`` and change nothing; None: there is none."""
+        server = self.peek(key, now)
+        touched = self._ranking.shard(key).idle.get(key, complex(now)).real
+        left = None if self.ttl is None else touched - now + self.ttl
+        if server is None:
+            return None
+        return Entry(key=key, server=server, remaining=left, uses=self.uses(key))
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are for :meth:`part`."""
+        return len(self._shards)
+
+    def part(self, index: int, now: float) -> list[Entry]:
+        """Return the live entries of one part of it: a bounded amount of work."""
+        expired, shard = now - self._ttl, self._shards[index]
+        names, ttl = self._census.names, self.ttl
+        rows = [(k, names[e.imag], e.real - expired, 0) for k, e in shard.idle.items()]
+        rows += [(k, name, self._ttl, shard.uses[k]) for k, name in shard.busy.items()]
+        return [
+            Entry(key=key, server=name, remaining=left if ttl else None, uses=uses)
+            for key, name, left, uses in rows
+            if left > 0
+        ]
+
     def entries(self, now: float) -> Iterator[Entry]:
-        """Yield the live entries, in slices of bounded work.
+        """Yield the live entries, a part after the other.
 
         What is in the table all the time is yielded exactly once, whatever else changes.
         """
-        expired = now - self._ttl
-        for shard in self._shards:
-            rows = [
-                (key, self._census.names[entry.imag], entry.real - expired, 0)
-                for key, entry in shard.idle.items()
-                if entry.real > expired
-            ]
-            rows += [(key, name, self._ttl, shard.uses[key]) for key, name in shard.busy.items()]
-            for key, name, left, uses in rows:
-                yield Entry(key=key, server=name, remaining=left if self.ttl else None, uses=uses)
+        return (entry for index in range(self.parts) for entry in self.part(index, now))
 
     def export(self, now: float) -> list[Entry]:
         """Return the live entries, those that expire first in front. O(n log n)."""
@@ -354,15 +363,8 @@ class StickTable:
         """
         self._ranking.sort()
         self.sweep(now, limit=len(self))
-        found: dict[bytes, tuple[float, str]] = {}
-        for entry in entries:
-            key = self.normalise(entry.key)
-            left = math.inf if entry.remaining is None else entry.remaining
-            touched = now if self.ttl is None else min(now, now - self.ttl + left)
-            if key is None or not left > 0 or touched <= found.get(key, (-math.inf,))[0]:
-                continue
-            if (servers is None or entry.server in servers) and self.peek(key, now) is None:
-                found[key] = touched, entry.server
+        known = (entry for entry in entries if servers is None or entry.server in servers)
+        found = _newest(self, known, now)
         by_age = sorted(found.items(), key=lambda item: item[1][0])
         chosen = by_age[max(0, len(self) + len(found) - self.size) :]
         for key, (touched, server) in chosen:
@@ -405,6 +407,22 @@ class StickTable:
             assert all(self.normalise(key) == key for key in [*shard.idle, *shard.uses])
         self._census.check(found)
         assert len(self) <= self.size
+
+
+def _newest(
+    table: StickTable, entries: Iterable[Entry], now: float
+) -> dict[bytes, tuple[float, str]]:
+    """Return when those that ``table`` may take were touched last, and their servers."""
+    found: dict[bytes, tuple[float, str]] = {}
+    for entry in entries:
+        key = table.normalise(entry.key)
+        left = math.inf if entry.remaining is None else entry.remaining
+        touched = now if table.ttl is None else min(now, now - table.ttl + left)
+        if key is None or not left > 0 or touched <= found.get(key, (-math.inf,))[0]:
+            continue
+        if table.peek(key, now) is None:
+            found[key] = touched, entry.server
+    return found
 
 
 def _pack(source: Source) -> bytes:

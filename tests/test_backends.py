@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from dsbalance.backends import Backends
 from dsbalance.balancer import AdminState, Failure, Health, Placement
+from dsbalance.checks import CheckResult, CheckStatus
 from dsbalance.door import BackendRule
 from dsbalance.errors import ConfigError
 from dsbalance.model import (
@@ -30,6 +31,7 @@ from dsbalance.model import (
     TableType,
 )
 from dsbalance.policy import Client, Reason
+from dsbalance.stats import BackendSnapshot
 
 READY, DRAIN, MAINT = AdminState
 WATCHED = Check(rise=2, fall=2)
@@ -38,6 +40,10 @@ CLIENT = Client("10.0.0.1", ip_address("10.0.0.1").packed, 5022)
 
 def server(name: str, **settings: Any) -> Server:
     return Server(name=name, host="192.0.2.1", port=9, **{"check": WATCHED, **settings})
+
+
+def pictures(backends: Backends, now: float) -> list[BackendSnapshot]:
+    return [balancer.snapshot(now) for balancer in backends]
 
 
 def follower(name: str, track: str, **settings: Any) -> Server:
@@ -281,10 +287,10 @@ REFUSED: list[tuple[Callable[[Backends], object], str]] = [
 def test_what_would_dangle_is_refused_and_changes_nothing(
     backends: Backends, act: Callable[[Backends], object], sentence: str
 ) -> None:
-    before = backends.config, backends.tables, backends.snapshot(200.0)
+    before = backends.config, backends.tables, pictures(backends, 200.0)
     with pytest.raises(ConfigError, match=sentence):
         act(backends)
-    assert (backends.config, backends.tables, backends.snapshot(200.0)) == before
+    assert (backends.config, backends.tables, pictures(backends, 200.0)) == before
 
 
 def test_frontends_are_the_callers(backends: Backends) -> None:
@@ -293,11 +299,11 @@ def test_frontends_are_the_callers(backends: Backends) -> None:
 
 
 def test_a_snapshot_has_them_all_in_their_order(backends: Backends) -> None:
-    pictures = backends.snapshot(160.0)
-    assert [picture.name for picture in pictures] == ["secure", "plain"]
-    assert {picture.seconds_in_state for picture in pictures} == {60.0}
-    assert pictures[1].servers[0].tracked == "secure/a"
-    assert pictures[0].servers[0].status == "UP 1/2"
+    secure, plain = pictures(backends, 160.0)
+    assert [secure.name, plain.name] == ["secure", "plain"]
+    assert {secure.seconds_in_state, plain.seconds_in_state} == {60.0}
+    assert plain.servers[0].tracked == "secure/a"
+    assert secure.servers[0].status == "UP 1/2"
 
 
 # --- properties ----------------------------------------------------------------------------------
@@ -445,3 +451,19 @@ def test_the_default_of_fullconn_counts_every_frontend_that_may_come() -> None:
         assert limit < 150
         balancer.route(CLIENT, 0.0)
         assert balancer.states["s"].limit == 150
+
+
+def test_what_a_check_came_to_is_kept_unless_the_backend_has_gone(backends: Backends) -> None:
+    result = CheckResult(status=CheckStatus.L4OK, port=9)
+    backends.note_check("secure", "a", 150.0, result)
+    backends.note_check("gone", "a", 150.0, result)
+    assert backends.state("secure", "a").last_check is result
+
+
+def test_counters_of_all_backends_are_cleared(backends: Backends) -> None:
+    for balancer in backends:
+        balancer.counters.enter()
+    backends.clear(is_all=False)
+    assert [(each.total, each.peak) for each in pictures(backends, 160.0)] == [(1, 0)] * 2
+    backends.clear(is_all=True)
+    assert [(each.total, each.current) for each in pictures(backends, 160.0)] == [(0, 1)] * 2

@@ -133,7 +133,7 @@ def test_who_is_rejected_is_reset_and_counted_and_the_others_are_served(
         nobody_is_left(proxy)
         seen = picture(proxy)
         assert (seen.denied, seen.total, seen.peak) == (3, 1, 1)
-    lines = [r for r in caplog.records if r.name == "dsbalance.entrances"]
+    lines = [r for r in caplog.records if r.name == "dsbalance.lobby"]
     assert [line.getMessage() for line in lines] == [f"{bad} front: rejected"] * 3
     assert {line.levelno for line in lines} == {logging.DEBUG}
 
@@ -402,7 +402,7 @@ def test_who_has_not_said_its_header_takes_room_until_its_time_is_over(
 ) -> None:
     made = config(server(greeters[0]), **accepting(maxconn=1, timeout_client=0.2))
     with Proxy(made) as proxy, announced(proxy, HEADER[:9]) as slow:
-        until(lambda: picture(proxy).status == "FULL")
+        until(lambda: picture(proxy).current == 1)
         with announced(proxy, HEADER) as client:
             assert client.take(16).strip() == b"a"
         slow.hear_reset()

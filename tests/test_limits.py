@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,9 @@ from dsbalance.limits import (
     raise_descriptor_limit,
     wanted_descriptors,
 )
+from dsbalance.log_options import LogTarget
 from dsbalance.splice import MAX_PIPES
+from dsbalance.stats_options import StatsSocket
 
 resource = pytest.importorskip("resource", reason="this system has no descriptor limits")
 
@@ -37,11 +40,21 @@ def test_without_a_limit_everything_fits() -> None:
 def test_maxconn_is_what_the_descriptors_allow() -> None:
     budget = make_budget(config(), 1024)
     # 24 of our own, 6 ports, 1 check, 32 pipes of 2, and 2 for each session.
-    assert budget == Budget(maxconn=(1024 - 24 - 7 - 64) // 2, pipes=32)
+    assert budget == Budget(maxconn=464, pipes=32, most=464)
 
 
 def test_a_maxconn_that_fits_is_kept() -> None:
-    assert make_budget(config(100), 1024).maxconn == 100
+    assert make_budget(config(100), 1024) == Budget(maxconn=100, pipes=32, most=464)
+
+
+def test_logs_and_those_who_ask_at_a_socket_have_descriptors_too() -> None:
+    logged = LogTarget(address="127.0.0.1:514")
+    made = replace(config(), sockets=(StatsSocket(path="s"),), maxconn_stats=9, logs=(logged,))
+    budget, plain = make_budget(made, 1024), make_budget(config(), 1024)
+    assert budget.most is not None
+    assert plain.most is not None
+    # Half an odd number is rounded down.
+    assert plain.most - budget.most in {5, 6}
 
 
 def test_a_maxconn_that_does_not_fit_says_what_would() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from actors import Greeter, connect, front, greeted_by, one_backend, until
 from dsbalance import Bind, Config, ConnectError, Frontend, Keepalive, Proxy, Server
-from dsbalance.listener import Room, listen
+from dsbalance.listener import Annex, Room, listen
 from dsbalance.poller import EpollPoller, Poller, SelectorPoller
 from dsbalance.sockets import Door, Stream
 
@@ -55,6 +55,29 @@ def test_a_room_tells_who_leaves_it_full() -> None:
     assert room.is_full()
     assert room.leave()
     assert not room.leave()
+
+
+def test_a_room_may_get_another_limit_while_it_is_used() -> None:
+    room = Room(3)
+    for _ in range(3):
+        room.enter()
+    room.set_limit(1)
+    assert (room.limit, room.is_full(), room.used) == (1, True, 3)
+    # Until it is below the limit nobody may come in, so each who leaves is told to leave it full.
+    assert [room.leave() for _ in range(3)] == [True, True, True]
+    room.set_limit(None)
+    assert not room.enter()
+
+
+def test_whoever_is_in_an_annex_is_in_the_room_too() -> None:
+    whole = Room(2)
+    one, two = Annex(whole), Annex(whole)
+    assert not one.enter()
+    assert two.enter()
+    assert (whole.used, one.used, two.used) == (2, 1, 1)
+    assert two.leave()
+    assert two.enter()
+    assert (whole.most, one.most, two.most) == (2, 1, 1)
 
 
 def test_every_port_of_a_range_is_listened_on() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from dsbalance.candidates import Client
+from dsbalance.counters import BackendCounters
 from dsbalance.errors import ConfigError
 from dsbalance.memory import Memory
 from dsbalance.model import Backend, Check, Server, StickAction, StickRule
 from dsbalance.placement import AdminState, Crowd, Placement, ServerState
-from dsbalance.stats import BackendCounters
 from dsbalance.sticky import StickTable
 from dsbalance.words import SrvKey
 

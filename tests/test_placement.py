@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from dsbalance.checks import CheckResult, CheckStatus
+from dsbalance.counters import BackendCounters
 from dsbalance.model import Check, InitState, Server
+from dsbalance.pictures import picture_server
 from dsbalance.placement import (
     AdminState,
     Change,
@@ -18,7 +21,6 @@ from dsbalance.placement import (
     Stage,
 )
 from dsbalance.policy import Client
-from dsbalance.stats import BackendCounters
 
 CLIENT = Client("10.0.0.1", bytes([10, 0, 0, 1]), 5022)
 UP, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
@@ -158,14 +160,18 @@ def test_a_snapshot_says_what_there_is() -> None:
     state = make(weight=3, maxconn=5, backup=True)
     state.server = replace(state.server, weight=2)
     state.counters.bytes_in = 7
-    state.counters.last_check = "refused"
+    state.last_check = CheckResult(status=CheckStatus.L4TOUT, port=9)
+    state.checked_at = 14.0
     state.placements.add(Placement(CLIENT))
-    picture = state.snapshot(15.0)
+    picture = picture_server(state, 15.0)
     assert (picture.name, picture.id, picture.host, picture.port) == ("s", 1, "192.0.2.1", 9)
     assert (picture.status, picture.admin, picture.is_usable) == ("UP 1/3", "ready", True)
     assert (picture.weight, picture.initial_weight, picture.maxconn) == (2, 3, 5)
     assert (picture.current, picture.queued, picture.bytes_in) == (1, 0, 7)
-    assert (picture.last_check, picture.is_backup, picture.tracked) == ("refused", True, None)
+    assert (picture.is_backup, picture.tracked) == (True, None)
+    assert picture.last_check == "Layer4 timeout at port 9"
+    assert picture.check is not None
+    assert (picture.check.last, picture.check.ended_at) == (state.last_check, 1.0)
     assert picture.seconds_in_state == 5.0
 
 
@@ -190,3 +196,37 @@ def test_reprs_say_what_matters() -> None:
     assert repr(placement) == "<Placement of 10.0.0.1: QUEUED s, policy>"
     assert placement.is_queued
     assert repr(state) == "<ServerState s: UP 1/3, 0 sessions>"
+
+
+def test_a_server_whose_checks_were_stopped_is_not_checked_while_it_is_up() -> None:
+    state = make()
+    state.is_check_paused = True
+    assert (state.status, state.word) == ("no check", "UP")
+    state.gate.set_down()
+    state.settle(11.0)
+    assert state.status == "DOWN"
+
+
+def test_who_has_a_place_keeps_it_under_a_lower_limit() -> None:
+    state = make(maxconn=5, minconn=3)
+    for _ in range(4):
+        placement = Placement(CLIENT)
+        placement.server, placement.stage = state, Stage.CONNECTED
+        state.placements.add(placement)
+    state.resize(2)
+    state.check()
+    assert (state.limit, state.server.minconn, state.server.maxconn) == (2, 2, 2)
+    state.resize(None)
+    state.check()
+    assert (state.limit, state.server.minconn) == (None, None)
+
+
+def test_downtime_is_what_went_by_while_it_was_not_running() -> None:
+    state = make()
+    for now, change in ((20.0, state.gate.set_down), (25.0, state.gate.set_up)):
+        change()
+        state.settle(now)
+    assert (state.downtime(30.0), state.down_since) == (5.0, None)
+    state.gate.set_down()
+    state.settle(40.0)
+    assert state.downtime(42.0) == 7.0

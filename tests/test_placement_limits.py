@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsbalance.counters import BackendCounters
 from dsbalance.model import Server
 from dsbalance.placement import Crowd, ServerState
-from dsbalance.stats import BackendCounters
 
 
 def limits(minconn: int | None, maxconn: int | None, fullconn: int, most: int) -> list[int | None]:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsbalance.counters import BackendCounters
 from dsbalance.model import Check, Server
+from dsbalance.pictures import picture_server
 from dsbalance.placement import AdminState, Crowd, OpState, ServerState
-from dsbalance.stats import BackendCounters
 
 READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
 BEGIN = 100.5
@@ -38,10 +39,10 @@ def come_up(state: ServerState, now: float) -> None:
 
 def each_second(state: ServerState, count: int) -> list[int]:
     """Return the weight that is shown at each second, from the one that it came up in."""
-    weights = [state.snapshot(BEGIN).weight]
+    weights = [picture_server(state, BEGIN).weight]
     for second in range(1, count):
         state.step(BEGIN + second)
-        weights.append(state.snapshot(BEGIN + second).weight)
+        weights.append(picture_server(state, BEGIN + second).weight)
     return weights
 
 
@@ -160,15 +161,15 @@ def test_neither_a_drain_nor_a_weight_of_0_makes_a_server_start_slowly() -> None
 def test_one_that_goes_down_meanwhile_starts_from_the_beginning() -> None:
     state = make(weight=100)
     state.step(BEGIN + 7)
-    assert state.snapshot(0.0).weight == 75
+    assert picture_server(state, 0.0).weight == 75
     state.gate.set_down()
     state.settle(BEGIN + 8)
     assert state.op.name == "STOPPED"
-    assert state.snapshot(0.0).weight == 100
+    assert picture_server(state, 0.0).weight == 100
     come_up(state, BEGIN + 20)
-    assert state.snapshot(0.0).weight == 7
+    assert picture_server(state, 0.0).weight == 7
     state.step(BEGIN + 21)
-    assert state.snapshot(0.0).weight == 13
+    assert picture_server(state, 0.0).weight == 13
 
 
 def test_another_weight_meanwhile_is_shared_out_at_once() -> None:
@@ -191,7 +192,7 @@ def test_what_is_asked_of_it_meanwhile_begins_the_start_anew() -> None:
         state.settle(BEGIN + 6)
         assert state.share == 100
     state.step(BEGIN + 8)
-    assert state.snapshot(0.0).weight == 25
+    assert picture_server(state, 0.0).weight == 25
 
 
 def test_a_start_that_is_over_under_a_drain_is_over() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from dsbalance.candidates import Candidates, Client, Reason
+from dsbalance.counters import BackendCounters
 from dsbalance.model import Server
 from dsbalance.placement import AdminState, Crowd, Placement, ServerState, Stage
 from dsbalance.queueing import Places
-from dsbalance.stats import BackendCounters
 
 CLIENT = Client("10.0.0.1", bytes([10, 0, 0, 1]), 5022)
 

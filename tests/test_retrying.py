@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsbalance.counters import BackendCounters
 from dsbalance.model import Backend, Server
 from dsbalance.placement import Crowd, Failure, OpState, Placement, ServerState
 from dsbalance.policy import Client
 from dsbalance.retrying import RetryRule
-from dsbalance.stats import BackendCounters
 
 REFUSED, TIMEOUT = Failure.REFUSED, Failure.TIMEOUT
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from dsbalance.counters import BackendCounters
 from dsbalance.errors import ConfigError
 from dsbalance.model import Backend, Check, Observe, OnError, Server
+from dsbalance.pictures import picture_backend
 from dsbalance.placement import AdminState, Crowd, Health, OpState, Placement
 from dsbalance.policy import Client
 from dsbalance.roster import Roster, complaint
-from dsbalance.stats import BackendCounters
 
 CLIENT = Client("10.0.0.1", bytes([10, 0, 0, 1]), 5022)
 READY, DRAIN, MAINT = AdminState.READY, AdminState.DRAIN, AdminState.MAINT
@@ -87,15 +88,15 @@ def test_candidates_are_the_same_object_until_they_change(roster: Roster) -> Non
 def test_the_backend_is_down_while_nobody_is_chosen_from() -> None:
     roster = make(server("a"), server("b"))
     roster.set_health("b", Health.DOWN, 1.0)
-    assert roster.snapshot(0, 5.0).seconds_in_state == 5.0
+    assert picture_backend(roster, 0, 5.0).seconds_in_state == 5.0
     roster.set_health("a", Health.DOWN, 6.0)
-    picture = roster.snapshot(2, 10.0)
+    picture = picture_backend(roster, 2, 10.0)
     assert (picture.status, picture.downs, picture.seconds_in_state) == ("DOWN", 1, 4.0)
     assert (picture.active, picture.backups, picture.weight, picture.queued) == (0, 0, 0, 2)
     roster.set_health("a", Health.UP, 11.0)
-    picture = roster.snapshot(0, 12.0)
+    picture = picture_backend(roster, 0, 12.0)
     assert (picture.status, picture.downs, picture.seconds_in_state) == ("UP", 1, 1.0)
-    assert make().snapshot(0, 0.0).status == "UP"
+    assert picture_backend(make(), 0, 0.0).status == "UP"
 
 
 def test_the_complaint_says_what_state_they_are_in() -> None:
@@ -125,9 +126,9 @@ def test_a_shift_says_what_the_server_was(roster: Roster) -> None:
 def test_checks_that_change_nothing_are_counted_and_not_told(roster: Roster) -> None:
     counters = roster.states["a"].counters
     assert roster.check_passed("a", 1.0, "fine") is None
-    assert (counters.check_failures, counters.last_check) == (0, "fine")
+    assert counters.check_failures == 0
     assert roster.check_failed("a", 2.0, "late") is None
-    assert (counters.check_failures, counters.last_check) == (1, "late")
+    assert counters.check_failures == 1
     assert roster.check_failed("a", 3.0, "late") is not None
     assert roster.check_failed("a", 4.0, "late") is None
     # HAProxy's `chkfail` counts those that failed while the server was up.
@@ -139,7 +140,7 @@ def test_a_check_that_comes_late_does_not_count(roster: Roster, name: str) -> No
     roster.set_admin("a", MAINT, 1.0)
     assert roster.check_failed(name, 2.0, "refused") is None
     assert roster.check_passed(name, 2.0, "fine") is None
-    assert roster.states["a"].counters.last_check == ""
+    assert roster.states["a"].counters.check_failures == 0
 
 
 def test_a_server_that_leaves_maintenance_is_up_and_one_failure_from_down(roster: Roster) -> None:
@@ -233,11 +234,11 @@ def test_what_a_removed_server_counted_still_counts() -> None:
     second.counters.bytes_in = 10
     roster.remove("b", 2.0)
     assert chosen_from(roster) == "c"
-    assert roster.snapshot(0, 3.0).bytes_in == 17
+    assert picture_backend(roster, 0, 3.0).bytes_in == 17
     first.placements.clear()
     roster.remove("c", 4.0)
-    assert roster.snapshot(0, 5.0).bytes_in == 17
-    assert roster.snapshot(0, 5.0).servers == ()
+    assert picture_backend(roster, 0, 5.0).bytes_in == 17
+    assert picture_backend(roster, 0, 5.0).servers == ()
     # Those without a session are kept as sums, or a long life would pile them up.
     assert roster._removed == [third]
 
@@ -323,3 +324,47 @@ def test_what_is_asked_of_a_server_lets_it_start_slowly_anew(way: str) -> None:
             roster.leader_changed("a", now)
     assert a.share == 10
     assert roster.candidates.shares["a"] == 10
+
+
+# --- what is cleared -----------------------------------------------------------------------------
+
+
+def test_clearing_forgets_the_highest_values_of_all_servers(roster: Roster) -> None:
+    a, b = roster.states["a"], roster.states["b"]
+    a.counters.peak = b.counters.peak = a.counters.retries = 3
+    roster.clear(is_all=False)
+    assert (a.counters.peak, b.counters.peak, a.counters.retries) == (0, 0, 3)
+
+
+def test_clearing_all_forgets_those_who_have_gone_too(roster: Roster) -> None:
+    for name in "ab":
+        roster.states[name].counters.retries = 3
+        roster.set_health(name, Health.DOWN, 1.0)
+        roster.set_health(name, Health.UP, 3.0)
+    roster.remove("a", 4.0)
+    roster.remove("b", 5.0)
+    assert roster.sums()["retries"] == 6
+    for name in "cd":
+        roster.set_health(name, Health.DOWN, 6.0)
+        roster.set_health(name, Health.UP, 8.0)
+    roster.clear(is_all=True)
+    assert roster.sums()["retries"] == 0
+    assert (roster.downtime(9.0), roster.states["c"].downtime(9.0)) == (0.0, 0.0)
+    roster.remove("c", 10.0)
+    assert roster.sums()["retries"] == 0
+
+
+def test_downtime_goes_on_while_nobody_is_chosen_from() -> None:
+    roster = make(server("a"))
+    roster.set_health("a", Health.DOWN, 10.0)
+    roster.clear(is_all=True)
+    assert roster.downtime(15.0) == 5.0
+    roster.set_health("a", Health.UP, 16.0)
+    assert (roster.downtime(20.0), roster.since) == (6.0, 16.0)
+
+
+def test_a_look_is_at_the_totals_of_the_backend_and_its_servers(roster: Roster) -> None:
+    roster.counters.total, roster.states["a"].counters.total = 4, 3
+    roster.look(5.0, 1.0)
+    assert (roster.counters.pace.last, roster.states["a"].counters.pace.last) == (4, 3)
+    assert (roster.states["a"].counters.used_at, roster.states["b"].counters.used_at) == (5.0, None)

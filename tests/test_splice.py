@@ -258,3 +258,18 @@ def test_a_pipe_says_what_it_holds() -> None:
     pipe = Pipe()
     assert pipe.held == 0
     pipe.close()
+
+
+@needs_splice
+def test_a_pool_says_how_many_pipes_there_are() -> None:
+    pool = PipePool(2)
+    assert (pool.limit, pool.lent, pool.free) == (2, 0, 0)
+    one, two = pool.take(), pool.take()
+    assert one is not None
+    assert two is not None
+    assert (pool.take(), pool.lent, pool.free) == (None, 2, 0)
+    pool.give(one)
+    assert (pool.lent, pool.free) == (1, 1)
+    pool.give(two)
+    pool.close()
+    assert (pool.lent, pool.free) == (0, 0)

@@ -511,3 +511,36 @@ def test_a_table_may_change_while_it_is_written_out(shard_size: int) -> None:
     found = Counter(seen)
     assert all(found[key(number)] == 1 for number in range(30))
     table._check(100.0)
+
+
+# --- a look at what there is ---------------------------------------------------------------------
+
+
+def test_a_look_at_an_entry_does_not_touch_it(shard_size: int) -> None:
+    table = filled(5, size=10)
+    assert table.find(key(1), 11.0) == Entry(key=key(1), server="a", remaining=TTL - 10.0)
+    assert table.find(key(1), TTL + 1.0) is None
+    assert table.find(key(7), 11.0) is None
+    assert table.hold(key(2))
+    assert table.find(key(2), 50.0) == Entry(key=key(2), server="a", remaining=TTL, uses=1)
+    assert table.match(key(1), TTL + 1.0) is None
+
+
+def test_without_a_ttl_an_entry_has_no_time_left_to_tell() -> None:
+    table = filled(1, size=10, ttl=None)
+    assert table.find(key(0), 1e9) == Entry(key=key(0), server="a")
+
+
+def test_parts_are_read_one_by_one_while_the_table_changes(shard_size: int) -> None:
+    table = filled(12, size=12)
+    seen: list[Entry] = []
+    for index in range(table.parts):
+        seen += table.part(index, 12.0)
+        # Who comes and goes meanwhile may be there or not; who stays is there once.
+        table.remove(key(11))
+        table.store(key(11), "b", 12.0)
+        assert table.match(key(3), 12.0) == "a"
+    found = Counter(entry.key for entry in seen)
+    assert [found[key(number)] for number in range(11)] == [1] * 11
+    assert table.parts == math.ceil(12 / shard_size)
+    assert {entry.key for entry in table.entries(12.0)} == set(map(key, range(12)))

@@ -231,8 +231,8 @@ PART = Part(
         ),
         Mutant(
             bug="failed connects are forgotten only when they have led to something",
-            old="state.counters.last_check = reason\n        state.errors = 0\n",
-            new="state.counters.last_check = reason\n",
+            old="            return None\n        state.errors = 0\n",
+            new="            return None\n",
             file=ROSTER,
         ),
         Mutant(
