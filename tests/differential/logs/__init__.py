@@ -1,0 +1,1 @@
+"""The log of HAProxy and ours of the same events, line by line."""
