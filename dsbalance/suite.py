@@ -6,6 +6,7 @@
     paragon-print   as given          LPR and raw print streams  that of paragon
     phoenix         50809             TLS, passed on untouched   connects to 50809
     phoenix-http    50808             plain HTTP, each request   that of phoenix
+    stats           as given          the dashboard              -
 
 A server is reached on the port that the client came to. All listens of a group share one table, so
 a device has one server for all its ports. On the HTTP ports a server is told the address of the
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from dsbalance.errors import ConfigError
@@ -37,6 +39,7 @@ from dsbalance.model import (
     StickRule,
     Table,
 )
+from dsbalance.panel import dashboard as dashboard_at
 
 # The white paper's listeners.
 PARAGON_PORTS = ((5022, None), (5014, 5019))
@@ -81,6 +84,10 @@ PLAIN_HTTP = HttpOptions(
 )
 
 
+# A browser keeps its connection for the next look.
+BROWSED = HttpOptions(timeout_request=30.0, timeout_keep_alive=60.0)
+
+
 def suite(
     *,
     paragon: Sequence[str] = (),
@@ -88,6 +95,7 @@ def suite(
     phoenix_backup: Sequence[str] = (),
     print_ports: Sequence[int] = (),
     host: str = "",
+    dashboard: str | None = None,
 ) -> Config:
     """Return a configuration for the whole suite, or for the part that has servers.
 
@@ -97,6 +105,8 @@ def suite(
         phoenix_backup: Phoenix failover nodes: each serves only while no other server can.
         print_ports: Ports for print streams to Paragon, such as :data:`PRINT_PORTS`.
         host: The address to listen on; empty: every IPv4 address.
+        dashboard: Where the white paper's ``listen stats`` is, as
+            :func:`dsbalance.panel.dashboard` takes it; None: there is none.
 
     >>> config = suite(paragon=["10.0.0.11", "10.0.0.12"], phoenix=["10.0.0.11"])
     >>> [frontend.name for frontend in config.frontends]
@@ -115,6 +125,8 @@ def suite(
         parts.append(paragon_config(paragon, print_ports=print_ports, host=host))
     if phoenix:
         parts.append(phoenix_config(phoenix, backup=phoenix_backup, host=host))
+    if parts and dashboard is not None:
+        parts.append(_statistics(dashboard))
     if not parts:
         raise ConfigError("there is no server, neither for Paragon nor for Phoenix")
     if len(parts) == 1:
@@ -170,6 +182,17 @@ def phoenix_config(servers: Sequence[str], *, backup: Sequence[str] = (), host: 
     return _group(secure, [_Listen("phoenix-http", plain, PLAIN_HTTP)], nodes)
 
 
+def _statistics(address: str) -> Config:
+    """Return the white paper's dashboard, which is a listen without servers."""
+    shown = dashboard_at(address, name="stats")
+    listen = _Listen("stats", shown.binds, BROWSED)
+    stats = None if shown.http is None else shown.http.stats
+    return Config(
+        frontends=(replace(_frontend(listen), http=replace(BROWSED, stats=stats)),),
+        backends=(_bare_backend(listen),),
+    )
+
+
 class _Listen(NamedTuple):
     """A listen section that is still to get its servers."""
 
@@ -205,14 +228,20 @@ def _frontend(listen: _Listen) -> Frontend:
 def _backend(
     listen: _Listen, servers: Sequence[Server], rule: StickRule, table: Table | None = None
 ) -> Backend:
-    return Backend(
-        name=listen.name,
+    return replace(
+        _bare_backend(listen),
         servers=tuple(servers),
         balance=Balance.SOURCE,
         hash_type=HashType(kind=HashKind.CONSISTENT),
         table=table,
         stick=(rule,),
         bounded_clients=BOUNDED_CLIENTS,
+    )
+
+
+def _bare_backend(listen: _Listen) -> Backend:
+    return Backend(
+        name=listen.name,
         # Every retry goes to another server: the client waits for no second refusal of the same.
         retries=3,
         redispatch=1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 from typing import Any
 
@@ -26,6 +27,17 @@ from dsbalance.http_options import (
     Sample,
     Template,
 )
+from dsbalance.log_options import (
+    BackendLog,
+    Facility,
+    FrontendLog,
+    LineFormat,
+    LogFormat,
+    LogTarget,
+    Severity,
+)
+from dsbalance.model import Config
+from dsbalance.stats_options import Level, StatsPage, StatsSocket
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -34,6 +46,10 @@ fields = st.from_regex(r"X-[A-Za-z0-9!#$%&'*+.^_`|~-]{1,6}", fullmatch=True) | s
 words = st.text(st.sampled_from("abé \"'#\\$%[]{}"), min_size=1, max_size=8)
 times = st.integers(1, 1_000).map(float)
 numbers = st.integers(0, 100) | st.just(MAX_INTEGER)
+names = st.from_regex(r"[A-Za-z0-9_.:-]{1,8}", fullmatch=True)
+nodes = st.from_regex(r"[A-Za-z0-9_.-]{1,8}", fullmatch=True)
+uris = st.text(st.sampled_from("ab/?;=\"'#\\$%{}"), max_size=8).map("/{}".format)
+EVERYBODY = Condition(alternatives=((PREDEFINED["TRUE"],),))
 
 
 @st.composite
@@ -152,6 +168,88 @@ def http_options(
         timeout_keep_alive=draw(st.none() | times),
         monitor_uri=draw(st.none() | st.just("/a#\"'\\$b")) if is_frontend else None,
         error_files=tuple(sorted(pages.items())),
+        stats=draw(st.none() | stats_pages(known)),
+        metrics=tuple(draw(st.lists(uris.map(lambda uri: uri.replace("?", "")), unique=True))),
+    )
+
+
+@st.composite
+def stats_pages(draw: Draw, known: Sequence[Term]) -> StatsPage:
+    users = draw(st.dictionaries(words, words | st.sampled_from(["", "a:b"]), max_size=2))
+    admin = draw(st.just(True) | condition(known).map(lambda found: found or False))
+    return StatsPage(
+        uri=draw(uris | st.just("/haproxy?stats")),
+        refresh=draw(st.none() | times),
+        users=tuple(users.items()),
+        realm=draw(words | st.just("HAProxy Statistics")),
+        admin=admin == EVERYBODY or admin,
+        hides_version=draw(st.booleans()),
+        node=draw(st.none() | st.just("") | nodes),
+        description=draw(st.none() | st.just("") | words),
+        shows_legends=draw(st.booleans()),
+        scope=tuple(draw(st.lists(st.just(".") | names, unique=True, max_size=2))),
+    )
+
+
+@st.composite
+def sockets(draw: Draw) -> list[StatsSocket]:
+    """Draw where the runtime API is spoken: no place twice."""
+    paths = draw(st.lists(words.filter(lambda path: "/" not in path), unique=True, max_size=2))
+    ports = draw(st.lists(st.integers(1, 65535), unique=True, max_size=2))
+    places: list[dict[str, Any]] = [{"path": draw(st.sampled_from(["/", ""])) + p} for p in paths]
+    places += ({"host": draw(st.just("") | st.ip_addresses().map(str)), "port": p} for p in ports)
+    owners = st.none() | st.just("root") | st.integers(0, 2**31 - 1)
+    return [
+        StatsSocket(
+            **place,
+            mode=draw(st.integers(0, 0o7777)),
+            user=draw(owners),
+            group=draw(owners),
+            level=draw(st.sampled_from(Level)),
+        )
+        for place in {(p.get("path"), p.get("port")): p for p in places}.values()
+    ]
+
+
+def log_targets() -> st.SearchStrategy[LogTarget]:
+    places = st.just("127.0.0.1:514") | st.just("[::1]:5140") | words.map("/{}".format)
+    return st.builds(
+        LogTarget,
+        address=places | st.sampled_from(["stdout", "stderr"]),
+        facility=st.sampled_from(Facility),
+        level=st.sampled_from(Severity),
+        floor=st.sampled_from(Severity),
+        format=st.sampled_from(LogFormat),
+        length=st.integers(80, 65535),
+    )
+
+
+@st.composite
+def target_lists(draw: Draw, common: Sequence[LogTarget]) -> tuple[LogTarget, ...]:
+    """Draw where a section logs to, perhaps also to where the process does."""
+    own = draw(st.lists(log_targets(), min_size=not common, max_size=2))
+    return (*(common if not own or draw(st.booleans()) else ()), *own)
+
+
+@st.composite
+def frontend_logs(draw: Draw, common: Sequence[LogTarget], is_http: bool) -> FrontendLog:
+    lines = [line for line in LineFormat if is_http or line is not LineFormat.HTTPLOG]
+    return FrontendLog(
+        targets=draw(target_lists(common)),
+        line=draw(st.sampled_from(lines)),
+        skips_null=draw(st.booleans()),
+        skips_normal=draw(st.booleans()),
+        raises_errors=draw(st.booleans()),
+        tag=draw(st.none() | words),
+    )
+
+
+@st.composite
+def backend_logs(draw: Draw, common: Sequence[LogTarget]) -> BackendLog:
+    return BackendLog(
+        targets=draw(target_lists(common)),
+        tells_checks=draw(st.booleans()),
+        tag=draw(st.none() | words),
     )
 
 
@@ -170,3 +268,12 @@ def doors(draw: Draw, known: Sequence[Term], tables: Sequence[str | None]) -> Do
 @st.composite
 def routes(draw: Draw, known: Sequence[Term], backends: Sequence[str]) -> BackendRule:
     return BackendRule(backend=draw(st.sampled_from(backends)), condition=draw(condition(known)))
+
+
+def unnumbered(config: Config) -> Config:
+    """Return ``config`` without the ids of its proxies, which files have and values need not."""
+    return replace(
+        config,
+        frontends=tuple(replace(frontend, id=None) for frontend in config.frontends),
+        backends=tuple(replace(backend, id=None) for backend in config.backends),
+    )

@@ -95,7 +95,7 @@ def test_a_test_compares_what_is_fetched_with_its_values(
     ("words", "message"),
     [
         ("x", "expects src, dst_port, sc0_conn_cur, sc0_conn_rate or nbsrv(BACKEND)"),
-        ("x path /a", "or nbsrv(BACKEND), not 'path'"),
+        ("x path_beg /a", "or nbsrv(BACKEND), not 'path_beg'"),
         ("x hdr(host) a", "or nbsrv(BACKEND), not 'hdr(host)'"),
         ("x src,ipmask(24) 10.0.0.0", "or nbsrv(BACKEND), not 'src,ipmask(24)'"),
         ("x src() 10.0.0.0", "or nbsrv(BACKEND), not 'src()'"),
@@ -373,3 +373,54 @@ def test_the_door_belongs_to_a_section_that_clients_connect_to(kind: str) -> Non
 def test_a_backend_sends_nobody_elsewhere() -> None:
     (notice,) = read([("x.cfg", "backend x\nuse_backend y\n")]).notices
     assert str(notice) == "x.cfg:2: use_backend: has no effect in a backend section"
+
+
+# --- paths ---------------------------------------------------------------------------------------
+
+USE = "mode http\nhttp-request use-service prometheus-exporter"
+
+
+@pytest.mark.parametrize(
+    ("acls", "words", "paths"),
+    [
+        ("", "{ path /metrics }", ("/metrics",)),
+        ("", "{ path -m str -n -- /a /b }", ("/a", "/b")),
+        ("acl m path /a\nacl m path /b", "m", ("/a", "/b")),
+    ],
+)
+def test_a_path_is_tested_for_the_service_that_is_at_it(
+    acls: str, words: str, paths: tuple[str, ...]
+) -> None:
+    text = f"listen a\nbind :1\n{acls}\n{USE} if {words}\n"
+    (found,) = read([("x.cfg", text)]).config.frontends
+    assert found.http
+    assert found.http.metrics == paths
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        *(
+            (f"{USE}{words}", "expects if { path /metrics }, one test of the path and nothing else")
+            for words in (
+                *("", " unless { path /m }", " if { path_beg /m }", " if { path /m } TRUE"),
+                *(" if TRUE", " if nobody", " unless nobody"),
+            )
+        ),
+        (f"{USE} if", "expects { path /metrics }"),
+        (f"{USE} if {{ path /m", "expects a word, and then }"),
+        (f"{USE} if {{ }}", "expects path"),
+        (f"{USE} if {{ path }}", "path: expects values"),
+        (f"{USE} if {{ path -i /m }}", "path: -i is refused: the values stand on the line itself"),
+        (f"{USE} if {{ path -m beg /m }}", "path: -m: expects str, not 'beg'"),
+        (f"{USE} if {{ path m }}", "metrics are answered at a path, without a query, not at 'm'"),
+        (
+            "acl m path /m\ntcp-request connection reject if m",
+            "m tests the path: only 'http-request use-service' may have it",
+        ),
+        ("acl m path /m\nacl m src ::1", "m tests the path above, and nothing else beside it"),
+        ("acl m src ::1\nacl m path /m", "expects src, dst_port, sc0_conn_cur, sc0_conn_rate or"),
+    ],
+)
+def test_a_test_of_the_path_that_means_more_is_refused(lines: str, message: str) -> None:
+    assert f": {message}" in problem(lines)

@@ -48,10 +48,23 @@ def problems(text: str) -> list[str]:
         ("listen a\ndisabled\nbind :1\nbackend b\n", [], ["b"]),
         ("backend a\ndisabled\nserver s h guid x\nbackend b\nserver s h guid x\n", [], ["b"]),
         ("defaults\ndisabled\nlisten a\nbind :1\nbackend b\nenabled\n", [], ["b"]),
+        *(
+            (
+                f"frontend a\nmode http\nbind :1\n{line}\nbackend b\nmode http\n",
+                [("a", None)],
+                ["b"],
+            )
+            for line in (
+                *("stats enable", "monitor-uri /x", "http-request deny", "redirect location /x"),
+                *("http-request redirect location /x", "use_backend b if TRUE"),
+                "http-request use-service prometheus-exporter if { path /m }",
+            )
+        ),
+        ("listen a\nmode http\nbind :1\nstats enable\n", [("a", "a")], ["a"]),
     ],
 )
 def test_sections_become_frontends_and_backends_in_their_order(
-    text: str, frontends: list[tuple[str, str]], backends: list[str]
+    text: str, frontends: list[tuple[str, str | None]], backends: list[str]
 ) -> None:
     config = reading(text).config
     assert [(frontend.name, frontend.backend) for frontend in config.frontends] == frontends
@@ -242,10 +255,10 @@ def test_a_problem_of_a_section_that_nobody_may_use_is_not_looked_for() -> None:
 
 
 def test_what_mode_http_refuses_is_a_problem_once_where_it_stands() -> None:
-    text = "defaults\nmode http\ncookie A\nbackend a\nbackend b\nstats enable\n"
+    text = "defaults\nmode http\ncookie A\nbackend a\nbackend b\nhttp-send-name-header x\n"
     assert [problem.partition(";")[0] for problem in problems(text)] == [
         f"{place}: refused: HAProxy has it, this version does not"
-        for place in ("3: cookie", "6: stats")
+        for place in ("3: cookie", "6: http-send-name-header")
     ]
 
 
@@ -382,3 +395,31 @@ def test_a_backend_has_no_limit_that_the_file_does_not_say() -> None:
     backend = reading("backend a\nserver s h\n").config.backends[0]
     assert backend.timeout_connect is None
     assert backend.timeout_queue is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["stats enable", "http-request use-service prometheus-exporter if { path /m }"],
+)
+def test_a_redirect_line_does_not_hide_what_is_shown(lines: str) -> None:
+    text = f"listen a\nmode http\nbind :1\n{lines}\nredirect location /x\n"
+    (found,) = problems(text)
+    assert found.startswith("1: listen a: redirect: comes before 'stats' and 'use-service' here")
+    assert reading(text.replace("mode http", "mode tcp")).config.frontends[0].http is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        ("", 1),
+        ("http-request del-header X\n", 1),
+        ("http-response deny\n", 1),
+    ],
+)
+def test_a_frontend_that_answers_nobody_itself_has_a_backend(lines: str, line: int) -> None:
+    for mode in ("tcp", "http"):
+        text = f"frontend a\nmode {mode}\nbind :1\n{lines}"
+        assert problems(text) == [f"{line}: frontend a: expects a default_backend"]
+    assert problems("frontend a\nbind :1\nstats enable\n") == [
+        "1: frontend a: expects a default_backend"
+    ]

@@ -441,6 +441,20 @@ _proxy_line = st.one_of(
     st.sampled_from(["stick-table type ip size 200k expire 30m", "stick-table size 1 type ipv6"]),
     st.just("stick-table size 1 type ip srvkey addr"),
     st.sampled_from(["option redispatch -2", "mode tcp", "tcp-check connect port 5"]),
+    st.builds(
+        "stats {} {}".format,
+        st.sampled_from(["admin if", "auth a:", "enable", "realm", "refresh", "scope", "show-desc"])
+        | st.sampled_from(["show-node", "uri /", "hide-version", "show-legends"]),
+        st.sampled_from(["", "TRUE", "LOCALHOST or FALSE", "10", "2m", "a:b", ". x", "x"]),
+    ),
+    st.builds(
+        "log {} {} {} {}".format,
+        st.sampled_from(["127.0.0.1", "[::1]:5", "/dev/log", "stdout", "unix@/x", "udp@127.0.0.1"]),
+        st.sampled_from(["", "len 80", "len 70000", "format raw", "len 99 format short", "x"]),
+        st.sampled_from(["local0", "daemon", "cron2", "LOCAL0", "8"]),
+        st.sampled_from(["", "info", "debug emerg", "err x", "info info x"]),
+    ),
+    st.sampled_from(["log global", "no log", "load-server-state-from-file local"]),
 )
 _server_line = st.builds(
     "server {} {} {}".format,
@@ -544,12 +558,10 @@ def test_a_file_with_plain_http_reads_as_it_is_meant() -> None:
     found = reading(BY_HAND)
     idle = "accepted and without effect here"
     assert [str(notice).removeprefix("x.cfg:") for notice in found.notices] == [
-        f"{number}: {word}: {idle}"
-        for number, word in (
-            *((3, "log"), (4, "daemon"), (9, "option httplog"), (10, "option dontlognull")),
-            (23, "option tcplog"),
-        )
+        f"{number}: {word}: {idle}" for number, word in ((4, "daemon"),)
     ]
+    lines = {side.name: side.log.line for side in found.config.frontends if side.log}
+    assert lines == {"auth": "tcplog", "auth-http": "httplog", "best-http": "httplog"}
     http = {side.name: side.http for side in found.config.frontends}
     assert {name for name, said in http.items() if said is not None} == {"auth-http", "best-http"}
     assert http["best-http"] == HttpOptions(
@@ -562,4 +574,13 @@ def test_a_file_with_plain_http_reads_as_it_is_meant() -> None:
     assert [side.forwardfor for side in http.values() if side] == [
         AddressField(exception=ip_network("127.0.0.0/8")),
         AddressField(),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ['stats auth "a:hunter2', "  stats  auth 'a:hunter2", 'stats auth "a:${hunter2"']
+)
+def test_a_line_with_a_password_is_not_shown(line: str) -> None:
+    assert problems(f"listen a\n{line}\n") == [
+        "2: stats auth: a quote, an escape or a variable is malformed"
     ]

@@ -230,8 +230,8 @@ def test_the_rules_of_a_listen_are_run_once() -> None:
         ("monitor-uri '/a b'", "monitor-uri: monitor_uri is a target without spaces"),
         ("http-reuse", "http-reuse: expects one of never, safe, aggressive, always"),
         ("http-reuse often", "expects one of never, safe, aggressive, always, not 'often'"),
-        ("http-request", "expects one of set-header, add-header, del-header, deny or redirect"),
-        ("http-request tarpit", "del-header, deny or redirect, not 'tarpit'"),
+        ("http-request", "expects one of set-header, add-header, del-header, deny, redirect or"),
+        ("http-request tarpit", "deny, redirect or use-service, not 'tarpit'"),
         ("http-request set-header", "http-request: expects the name of a field"),
         ("http-request set-header X", "http-request: expects its value"),
         ("http-request set-header X y z", "http-request: expects if, unless or nothing, not 'z'"),
@@ -359,8 +359,8 @@ backend heads
     mode http
 backend also
     mode http
-    stats enable
-    stats uri /x
+    http-send-name-header A
+    http-send-name-header B
     cookie B
 backend off
     mode http
@@ -373,6 +373,45 @@ backend off
     sticks = "; clients stick by their address: 'stick on src'"
     assert [str(problem) for problem in caught.value.problems] == [
         f"x.cfg:3: cookie: {refused}{sticks}",
-        f"x.cfg:10: stats: {refused}",
+        f"x.cfg:10: http-send-name-header: {refused}",
         f"x.cfg:12: cookie: {refused}{sticks}",
     ]
+
+
+# --- metrics -------------------------------------------------------------------------------------
+
+USE = "http-request use-service prometheus-exporter"
+
+
+@pytest.mark.parametrize(
+    ("lines", "paths"),
+    [
+        (f"{USE} if {{ path /metrics }}", ("/metrics",)),
+        (f"{USE} if {{ path /a /b /a }}\n{USE} if {{ path /b /c }}", ("/a", "/b", "/c")),
+    ],
+)
+def test_prometheus_is_answered_at_paths(lines: str, paths: tuple[str, ...]) -> None:
+    assert frontend(lines).metrics == paths
+    assert backend(lines).metrics == paths
+    assert backend(f"bind :1\n{lines}", "listen").metrics == ()
+
+
+def test_who_is_denied_above_is_denied_the_metrics_too() -> None:
+    made = frontend(f"http-request deny if inside\n{USE} if {{ path /m }}\n")
+    assert made == HttpOptions(request_rules=(Deny(status=403, condition=INSIDE),), metrics=("/m",))
+    made = frontend(f"{USE} if {{ path /m }}\nhttp-request del-header X")
+    assert made == HttpOptions(request_rules=(header("del-header", "X"),), metrics=("/m",))
+
+
+@pytest.mark.parametrize("word", ["deny", "redirect location /x"])
+def test_who_is_denied_below_would_get_no_metrics_so_that_is_refused(word: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        frontend(f"{USE} if {{ path /m }}\nhttp-request {word}")
+    (found,) = caught.value.problems
+    assert found.line == 8
+    assert found.message.endswith("a 'use-service' above it comes after it here; move that down")
+
+
+def test_no_other_service_is_used() -> None:
+    with pytest.raises(ConfigError, match="use-service: expects prometheus-exporter, not 'lua'"):
+        frontend("http-request use-service lua")

@@ -30,6 +30,7 @@ from dsbalance.http_options import (
     Sample,
 )
 from dsbalance.model import Backend, Bind, Config, Frontend, Table
+from dsbalance.stats_options import StatsPage
 
 INSIDE = Term(
     tests=(
@@ -185,6 +186,20 @@ def test_what_is_written_of_a_frontend_reads_back(data: st.DataObject) -> None:
     assert replace(found, table=None) == made
 
 
+def test_a_page_and_metrics_stand_behind_the_rules_and_their_acls_above() -> None:
+    page = StatsPage(uri="/x", admin=when(INSIDE, NO_SERVER))
+    said = HttpOptions(request_rules=(Deny(status=403),), metrics=("/m",), stats=page)
+    assert frontend_lines(frontend(http=said)) == [
+        "acl inside src 10.0.0.0/8 ::1",
+        "acl inside dst_port 80 8000:8080 :9",
+        "http-request deny",
+        "http-request use-service prometheus-exporter if { path /m }",
+        "stats enable",
+        "stats uri /x",
+        "stats admin if inside !{ nbsrv(b) le 0 }",
+    ]
+
+
 # --- what the language cannot say ----------------------------------------------------------------
 
 
@@ -233,7 +248,7 @@ ONE = Backend(name="f", http=PLAIN)
 
 def headers(config: Config) -> list[str]:
     text = write(config)
-    assert read([("x.cfg", text)]).config == config
+    assert drafts.unnumbered(read([("x.cfg", text)]).config) == config
     return [line for line in text.splitlines() if line and line[0] != " "][1:]
 
 

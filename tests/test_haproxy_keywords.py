@@ -56,6 +56,8 @@ def test_no_row_is_about_a_keyword_that_haproxy_never_had(where: str) -> None:
     known |= {word.split()[0] for word in known}
     # Known to HAProxy 2.6.12, and in none of its lists.
     unlisted = {"nbproc", "ssl-engine", "interface", "no-verifyhost", "tcp-check set-var-fmt"}
+    unlisted |= {f"stats {word}" for word in ("bind-process", "maxconn", "socket", "timeout")}
+    unlisted |= {"stats show-modules"}
     unlisted |= {"timeout clitimeout", "timeout contimeout", "timeout srvtimeout"}
     assert {word for word in rows if word not in known} <= unlisted
 

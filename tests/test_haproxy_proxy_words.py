@@ -252,7 +252,6 @@ def test_binds_add_up_in_their_order() -> None:
         ("tcp-check connect comment", "tcp-check connect: expects a text"),
         ("tcp-check connect\n" * (MAX_CHECKS + 1), "tcp-check connect: a check makes at most"),
         ("server a 10.0.0.1\nserver a 10.0.0.2", "server a: the name is taken by the server of"),
-        ("load-server-state-from-file global", "load-server-state-from-file: 'global' is refused"),
         ("default_backend", "default_backend: expects the name of a backend"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from dsbalance.door import BackendRule
 from dsbalance.haproxy.sections import (
     Acl,
+    GlobalSection,
     HttpSettings,
     HttpWord,
     Kind,
@@ -18,6 +19,7 @@ from dsbalance.haproxy.sections import (
 )
 from dsbalance.haproxy.statement import Place
 from dsbalance.http_options import Deny, Redirect
+from dsbalance.model import Bind
 
 ABOVE = Place("x.cfg", 2)
 HERE = Place("x.cfg", 7)
@@ -111,3 +113,25 @@ def test_rules_may_be_of_heads() -> None:
 def test_an_acl_begins_without_tests_and_is_not_in_use() -> None:
     acl = Acl()
     assert (acl.tests, acl.term) == ([], None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_bind", "takes"),
+    [
+        (Kind.FRONTEND, False, True),
+        (Kind.LISTEN, True, True),
+        (Kind.LISTEN, False, False),
+        (Kind.BACKEND, False, False),
+    ],
+)
+def test_a_listen_without_a_bind_takes_no_clients(kind: Kind, has_bind: bool, takes: bool) -> None:
+    made = section(kind)
+    made.binds += [Bind(port=1)] * has_bind
+    assert made.takes_clients is takes
+
+
+def test_a_section_knows_what_the_process_says() -> None:
+    process = GlobalSection(maxconn=5)
+    assert Section(Kind.LISTEN, "a", HERE, Settings(), process).process is process
+    assert section().process == GlobalSection()
+    assert (GlobalSection().log_tag, GlobalSection().timeout_stats) == ("haproxy", 10.0)

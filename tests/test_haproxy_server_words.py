@@ -66,7 +66,7 @@ def server(line: str, defaults: str = "", rules: CheckRules | None = None) -> Se
             ],
         ),
         (":80,", [Bind(port=80)]),
-        (":80 backlog 10 tfo nice 3 id 4", [Bind(port=80)]),
+        (":80 backlog 10 tfo nice 3 id 4", [Bind(port=80, id=4)]),
         (":80,:81 accept-proxy", [Bind(port=p, accept_proxy=True) for p in (80, 81)]),
     ],
 )

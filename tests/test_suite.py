@@ -248,3 +248,40 @@ def test_thousands_of_print_ports_are_looked_at_once_each() -> None:
 def test_a_part_alone_is_the_part_of_the_whole() -> None:
     assert paragon_config(PARAGON, print_ports=PRINT_PORTS).backends == WHOLE.backends[:3]
     assert phoenix_config(PHOENIX, backup=["10.0.0.14"]).frontends == WHOLE.frontends[3:]
+
+
+# --- the dashboard -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("paragon", "phoenix"), [(PARAGON, []), ([], PHOENIX), (PARAGON, PHOENIX)])
+def test_the_dashboard_is_a_listen_of_its_own(paragon: list[str], phoenix: list[str]) -> None:
+    config = suite(paragon=paragon, phoenix=phoenix, dashboard="8404")
+    bare = suite(paragon=paragon, phoenix=phoenix)
+    assert config.frontends[:-1] == bare.frontends
+    assert config.backends[:-1] == bare.backends
+    frontend, backend = config.frontends[-1], config.backends[-1]
+    assert (frontend.name, frontend.backend, backend.name) == ("stats", "stats", "stats")
+    assert (str(frontend.binds[0]), backend.servers) == ("127.0.0.1:8404", ())
+    assert frontend.http
+    assert frontend.http.stats
+    assert (frontend.http.stats.uri, frontend.http.stats.refresh) == ("/", 5.0)
+    text = write(config)
+    assert read([("suite.cfg", text)]).config == config
+    # What all other sections say still stands in one place.
+    assert text.split("listen ", 1)[0] == write(bare).split("listen ", 1)[0]
+    assert "listen stats\n    mode http\n    bind 127.0.0.1:8404\n" in text
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+def test_haproxy_takes_the_dashboard_too() -> None:
+    text = write(suite(paragon=PARAGON, dashboard="127.0.0.1:8404"))
+    command = [HAPROXY or "", "-c", "-f", "/dev/stdin"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "Configuration file is valid\n"), done.stderr
+
+
+def test_a_dashboard_alone_is_no_suite() -> None:
+    with pytest.raises(ConfigError, match="there is no server"):
+        suite(dashboard="8404")
+    with pytest.raises(ConfigError, match="the dashboard is at ADDRESS:PORT"):
+        suite(paragon=PARAGON, dashboard="8404-8405")

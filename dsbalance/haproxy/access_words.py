@@ -5,6 +5,7 @@
     dst_port 80 443 8000:8080         a number in one of the ranges
     sc0_conn_cur gt 9                 the same, by an operator: it holds for all numbers after it
     nbsrv(backend) lt 1               how many servers of a backend are usable
+    path /metrics                     the path of a request; for ``use-service`` alone
 
 The lines of an ACL of one name are alternatives. HAProxy would add a line also to the conditions
 above it; here it is refused once the ACL is in use.
@@ -31,9 +32,11 @@ from dsbalance.haproxy.sections import (
     Named,
     PlacedDoorRule,
     PlacedRoute,
+    Rules,
     Section,
 )
 from dsbalance.haproxy.statement import Arguments
+from dsbalance.http_options import HttpOptions
 from dsbalance.validation import demand, identifier
 
 Range = tuple[int | None, int | None]
@@ -41,6 +44,7 @@ Range = tuple[int | None, int | None]
 _NETWORK = re.compile(r"(?P<address>[0-9A-Fa-f:.]+)(?:/(?P<mask>[0-9.]+))?")
 _RANGE = re.compile(r"(?P<low>[0-9]*):(?P<high>[0-9]*)")
 _NBSRV = re.compile(r"nbsrv(?:\((?P<backend>[^()]*)\))?")
+_PATH = "path"
 _FETCHES = "src, dst_port, sc0_conn_cur, sc0_conn_rate or nbsrv(BACKEND)"
 _OR = ("or", "||")
 # To find the nearest of hundreds of names takes milliseconds.
@@ -108,7 +112,7 @@ def read_test(args: Arguments, section: Section) -> Look:
         fetch = Fetch(word)
     else:
         raise ConfigError(f"expects {_FETCHES}, not {quoted(word)}")
-    values = _values(args, fetch)
+    values = _values(args, fetch, "ip" if fetch is Fetch.SRC else "int")
     if fetch is Fetch.SRC:
         return Look(fetch=fetch, networks=tuple(map(parse_network, values)))
     return Look(fetch=fetch, ranges=tuple(_ranges(values)), backend=backend)
@@ -124,9 +128,8 @@ def _counted(name: str | None, section: Section, args: Arguments) -> str:
     return name
 
 
-def _values(args: Arguments, fetch: Fetch) -> list[str]:
+def _values(args: Arguments, fetch: str, usual: str) -> list[str]:
     """Return the words that are left, without the flags that change nothing."""
-    usual = "ip" if fetch is Fetch.SRC else "int"
     values: list[str] = []
     while args:
         word = args.take("a value")
@@ -217,12 +220,48 @@ def _term(args: Arguments, section: Section) -> Term:
     if name == "{":
         term = Term(tests=(_anonymous(args, section),))
     else:
-        term = _named(name, args, section.own_rules().acls)
+        term = _named(name, args, section.own_rules())
     return replace(term, is_negated=not term.is_negated) if is_negated else term
 
 
-def _named(name: str, args: Arguments, acls: dict[str, Acl]) -> Term:
+def read_paths(args: Arguments, section: Section) -> tuple[str, ...]:
+    """Return the paths of ``if { path ... }``, or of ``if NAME`` with an ACL of that form.
+
+    Raises:
+        ConfigError: It says something else.
+    """
+    expected = "if { path /metrics }, one test of the path and nothing else"
+    if args.take(expected) != "if":
+        raise ConfigError(f"expects {expected}")
+    name = args.take("{ path /metrics }")
+    if name == "{":
+        words: list[str] = []
+        while (word := args.take("a word, and then }")) != "}":
+            words.append(word)
+        test = Arguments(args.keyword, words, args.place, args.report)
+        if test.take(_PATH) != _PATH:
+            raise ConfigError(f"expects {expected}")
+        paths = _paths(test)
+    else:
+        paths = section.own_rules().paths.get(name, [])
+    if args or not paths:
+        raise ConfigError(f"expects {expected}")
+    return tuple(paths)
+
+
+def _paths(args: Arguments) -> list[str]:
+    """Return the values of a test of the path."""
+    paths = _values(args, _PATH, "str")
+    for path in paths:
+        HttpOptions(metrics=(path,))
+    return paths
+
+
+def _named(name: str, args: Arguments, rules: Rules) -> Term:
     """Return what a name stands for, which from now on is settled."""
+    acls = rules.acls
+    if name in rules.paths:
+        raise ConfigError(f"{name} tests the path: only 'http-request use-service' may have it")
     if name in PREDEFINED and name not in acls:
         acls[name] = Acl(PREDEFINED[name])
     if name not in acls:
@@ -248,7 +287,14 @@ def _acl(section: Section, args: Arguments) -> None:
     demand(identifier(name))
     if name in _OR:
         raise ConfigError("'or' parts the alternatives of a condition; take another name")
-    acl = section.own_rules().acls.setdefault(name, Acl())
+    rules = section.own_rules()
+    if args.peek() == _PATH and name not in rules.acls:
+        args.skip(1)
+        rules.paths.setdefault(name, []).extend(_paths(args))
+        return
+    if name in rules.paths:
+        raise ConfigError(f"{name} tests the path above, and nothing else beside it")
+    acl = rules.acls.setdefault(name, Acl())
     if acl.term is not None:
         raise ConfigError(f"{name} is in use above: all its lines have to stand before that")
     acl.tests.append(read_test(args, section))

@@ -16,15 +16,31 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from dsbalance.door import DoorAction
 from dsbalance.errors import ConfigError
+from dsbalance.haproxy.instruments import (
+    backend_log,
+    frontend_log,
+    note_idle_words,
+    numbers_of,
+    own_state_file,
+    state_path,
+)
 from dsbalance.haproxy.lexer import quoted
-from dsbalance.haproxy.sections import HttpWord, Named, Rules, Section, Settings
+from dsbalance.haproxy.sections import (
+    GlobalSection,
+    HttpWord,
+    Named,
+    Rules,
+    Section,
+    Settings,
+    StateSource,
+)
 from dsbalance.haproxy.server_words import CheckRules, ServerLine, make_server
 from dsbalance.haproxy.statement import Place, Report
-from dsbalance.http_options import HttpOptions
+from dsbalance.http_options import Deny, HttpOptions, Redirect
 from dsbalance.model import Backend, Balance, Config, Frontend, HashKind, Keepalive, Server, Table
 
 # It is frozen, and mostly the same for all sections in mode http.
@@ -33,15 +49,6 @@ _http_options = functools.lru_cache(maxsize=8)(HttpOptions)
 # two hundred long ones takes 50 ms.
 _FEW = 20
 _SHORT = 20
-
-
-@dataclass(slots=True)
-class GlobalSection:
-    """What the ``global`` sections have said so far, and where ``maxconn`` stands."""
-
-    maxconn: int | None = None
-    maxconn_place: Place | None = None
-    hard_stop_after: float | None = None
 
 
 def assemble(process: GlobalSection, sections: Sequence[Section], report: Report) -> Config | None:
@@ -54,15 +61,17 @@ def assemble(process: GlobalSection, sections: Sequence[Section], report: Report
     _tell_of_http_words(active, report)
     frontends = []
     backends = []
+    numbers = numbers_of(sections, report)
     for section in active:
         if report.is_full:
             break
         _note_what_is_missing(section, report)
+        note_idle_words(section, report)
         try:
-            if _takes_clients(section):
-                frontends.append(_frontend(section))
+            if section.takes_clients:
+                frontends.append(_frontend(section, numbers.get(section)))
             if section.is_backend:
-                backends.append(_backend(section, report))
+                backends.append(_backend(section, numbers.get(section), report))
         except ConfigError as error:
             report.failed(section.place, error)
     if report.problems:
@@ -72,6 +81,15 @@ def assemble(process: GlobalSection, sections: Sequence[Section], report: Report
         backends=tuple(backends),
         maxconn=process.maxconn,
         hard_stop_after=process.hard_stop_after,
+        logs=process.logs,
+        log_tag=process.log_tag,
+        log_hostname=process.log_hostname,
+        node=process.node,
+        description=process.description,
+        sockets=tuple(process.sockets),
+        timeout_stats=process.timeout_stats,
+        maxconn_stats=process.maxconn_stats,
+        state_file=state_path(process.state_file, process),
     )
 
 
@@ -80,6 +98,7 @@ def places(process: GlobalSection, sections: Iterable[Section]) -> dict[str, Pla
     found: dict[str, Place] = {}
     if process.maxconn_place is not None:
         found["global maxconn"] = process.maxconn_place
+    found.update((f"stats socket {sock}", place) for sock, place in process.sockets.items())
     for section in sections:
         if section.is_frontend:
             subject = f"frontend {section.name}"
@@ -101,9 +120,17 @@ def _add_pages(found: dict[str, Place], section: Section, subject: str) -> None:
         found[f"{subject}, errorfile {status}"] = file.place
 
 
-def _takes_clients(section: Section) -> bool:
-    """Return whether a section is a frontend, or one that has nothing to listen on, a mistake."""
-    return section.is_frontend and bool(section.binds or not section.is_backend)
+def _answers_itself(section: Section) -> bool:
+    """Return whether a section has something to say to clients that no server is needed for."""
+    http, rules = section.settings.http, section.rules
+    if not http.is_on:
+        return False
+    if http.stats is not None or http.monitor_uri is not None:
+        return True
+    if rules is None:
+        return False
+    answers = [rule for rule in rules.request_rules if isinstance(rule, Deny | Redirect)]
+    return bool(answers or rules.redirects or rules.metrics or rules.routes)
 
 
 class _Names:
@@ -151,7 +178,7 @@ class _Names:
     def _look_up_backend(self, section: Section) -> None:
         named = section.settings.default_backend
         if named is None:
-            if not section.is_backend:
+            if not section.is_backend and not _answers_itself(section):
                 self._report.problem(section.place, f"{section}: expects a default_backend")
         else:
             self._look_up_target(section, named, "default_backend")
@@ -168,13 +195,19 @@ class _Names:
                 modes = ("http", "tcp") if other.settings.http.is_on else ("tcp", "http")
                 message = "{}: {}: {} is in mode {}, this section in mode {}"
                 self._report.problem(place, message.format(section, keyword, quoted(name), *modes))
-            elif _takes_clients(other) and other.rules and other.rules.has_http:
+            elif other.takes_clients and other.rules and other.rules.has_http:
                 # They are run once for its own clients, and would be for those of others too.
                 message = f"{quoted(name)} has HTTP rules; write it as a frontend and a backend"
                 self._report.problem(place, f"{section}: {keyword}: {message}")
 
     def _look_up_rules(self, section: Section, rules: Rules) -> None:
         """Report the names in the rules of who may come in, and who goes where."""
+        stats = section.settings.http.stats
+        if rules.redirects and section.settings.http.is_on and (stats or rules.metrics):
+            # HAProxy shows the page first, which without a condition nobody would see here.
+            message = "redirect: comes before 'stats' and 'use-service' here"
+            advice = "write 'http-request redirect'"
+            self._report.problem(section.place, f"{section}: {message}; {advice}")
         for route, place in rules.routes:
             self._look_up_target(section, Named(route.backend, place), "use_backend")
         for name, place in rules.counted:
@@ -299,14 +332,16 @@ def _server(settings: Settings) -> Keepalive:
     )
 
 
-def _frontend(section: Section) -> Frontend:
+def _frontend(section: Section, number: int | None) -> Frontend:
     settings = section.settings
     named = settings.default_backend
+    # One in mode tcp that names nobody has been reported.
+    is_alone = settings.http.is_on and not section.is_backend
     rules = section.rules
     return Frontend(
         name=section.name,
         binds=tuple(section.binds),
-        backend=named.name if named else section.name,
+        backend=named.name if named else None if is_alone else section.name,
         maxconn=settings.maxconn,
         timeout_client=settings.timeout_client,
         timeout_client_fin=settings.timeout_client_fin,
@@ -315,11 +350,17 @@ def _frontend(section: Section) -> Frontend:
         door=tuple(placed.rule for placed in rules.door) if rules else (),
         routes=tuple(placed.rule for placed in rules.routes) if rules else (),
         table=None if section.is_backend else section.table,
+        id=number,
+        description=section.description,
+        log=frontend_log(settings),
+        counts_listeners=settings.counts_listeners,
     )
 
 
 def _http(section: Section, *, is_frontend: bool) -> HttpOptions:
     http = section.settings.http
+    # What a listen says itself is said once: by its frontend, which has the first and last word.
+    is_said = is_frontend or not section.takes_clients
     made = _http_options(
         connection=http.connection,
         forwardfor=http.forwardfor,
@@ -327,20 +368,21 @@ def _http(section: Section, *, is_frontend: bool) -> HttpOptions:
         timeout_request=http.timeout_request,
         timeout_keep_alive=http.timeout_keep_alive,
         monitor_uri=http.monitor_uri if is_frontend else None,
+        stats=http.stats if is_said else None,
         error_files=tuple(sorted((status, file.path) for status, file in http.error_files.items())),
     )
     rules = section.rules
-    # The rules of a listen are run once: by its frontend, which has the first and the last word.
-    if rules is None or not rules.has_http or (_takes_clients(section) and not is_frontend):
+    if rules is None or not rules.has_http or not is_said:
         return made
     return replace(
         made,
         request_rules=(*rules.request_rules, *rules.redirects),
         response_rules=tuple(rules.response_rules),
+        metrics=tuple(rules.metrics),
     )
 
 
-def _backend(section: Section, report: Report) -> Backend:
+def _backend(section: Section, number: int | None, report: Report) -> Backend:
     settings = section.settings
     backend = Backend(
         name=section.name,
@@ -364,6 +406,11 @@ def _backend(section: Section, report: Report) -> Backend:
         fullconn=settings.fullconn,
         persist=settings.persist,
         http=_http(section, is_frontend=False) if settings.http.is_on else None,
+        id=number,
+        description=section.description,
+        log=backend_log(settings),
+        loads_state=settings.state_source is StateSource.GLOBAL,
+        state_file=own_state_file(section),
     )
     if bounded := section.bounded_clients:
         try:

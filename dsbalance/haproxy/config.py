@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from dsbalance.errors import ConfigError, Problem
-from dsbalance.haproxy.assembly import GlobalSection, assemble, places
+from dsbalance.haproxy.assembly import assemble, places
 from dsbalance.haproxy.keywords import (
     GLOBAL_WORDS,
     OTHER_SECTIONS,
@@ -36,9 +36,17 @@ from dsbalance.haproxy.keywords import (
     families,
 )
 from dsbalance.haproxy.lexer import parse_integer, parse_time, quoted, split
+from dsbalance.haproxy.log_words import LOG_PROCESS_WORDS
 from dsbalance.haproxy.proxy_words import PROXY_WORDS
-from dsbalance.haproxy.sections import Kind, PlacedPercentage, Section, Settings
+from dsbalance.haproxy.sections import (
+    GlobalSection,
+    Kind,
+    PlacedPercentage,
+    Section,
+    Settings,
+)
 from dsbalance.haproxy.statement import Arguments, Place, Report
+from dsbalance.haproxy.stats_words import STATS_PROCESS_WORDS
 from dsbalance.model import MAX_PERCENT, Config
 from dsbalance.policy import load_policy
 
@@ -131,6 +139,8 @@ def _hard_stop_after(section: GlobalSection, args: Arguments) -> None:
 
 GLOBAL_ROWS: Mapping[str, Keyword] = {
     **GLOBAL_WORDS,
+    **LOG_PROCESS_WORDS,
+    **STATS_PROCESS_WORDS,
     "hard-stop-after": Keyword(sections="G", parse=_hard_stop_after),
     "maxconn": Keyword(sections="G", repeats=True, parse=_global_maxconn),
 }
@@ -208,7 +218,13 @@ class _Reader:
         try:
             words, comment = split(line, self._variable)
         except ConfigError as error:
-            self.report.failed(self._place, error)
+            if "stats" in line and "auth" in line:
+                # The sentence would have a part of the line in it, perhaps a password.
+                self.report.problem(
+                    self._place, "stats auth: a quote, an escape or a variable is malformed"
+                )
+            else:
+                self.report.failed(self._place, error)
             return
         if comment and (comment := comment.lstrip()).startswith(_OURS):
             self._comment(comment.removeprefix(_OURS).split())
@@ -279,7 +295,7 @@ class _Reader:
         words, base = _without_base(words)
         settings = self._base(kind, base)
         name = words[0] if words else ""
-        section = Section(kind, name, self._place, settings)
+        section = Section(kind, name, self._place, settings, self._global)
         if len(words) > 1:
             self.report.problem(
                 self._place, f"{kind}: expects from DEFAULTS or nothing, not {quoted(words[1])}"

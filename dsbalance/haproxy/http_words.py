@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from dsbalance.errors import ConfigError
-from dsbalance.haproxy.access_words import parse_network, read_condition
+from dsbalance.haproxy.access_words import parse_network, read_condition, read_paths
 from dsbalance.haproxy.keywords import Keyword
 from dsbalance.haproxy.lexer import parse_integer, parse_time, quoted
 from dsbalance.haproxy.sections import PlacedFile, Section
@@ -32,7 +32,7 @@ from dsbalance.http_options import (
 
 REUSE = ("never", "safe", "aggressive", "always")
 _HEADER_ACTIONS = frozenset(HeaderAction)
-_REQUEST_ACTIONS = f"one of {', '.join(HeaderAction)}, deny or redirect"
+_REQUEST_ACTIONS = f"one of {', '.join(HeaderAction)}, deny, redirect or use-service"
 _RESPONSE_ACTIONS = f"one of {', '.join(HeaderAction)} or deny"
 
 
@@ -85,10 +85,15 @@ def _http_request(section: Section, args: Arguments) -> None:
         message = "http-request: comes before the 'redirect' lines, also those above it"
         args.report.notice(args.place, message)
     action = args.take(_REQUEST_ACTIONS)
+    if rules.metrics and action in {"deny", "redirect"}:
+        # Who is to be kept out is kept out of this too.
+        raise ConfigError(f"{action}: a 'use-service' above it comes after it here; move that down")
     if action in _HEADER_ACTIONS:
         rules.request_rules.append(_header_rule(section, args, action))
     elif action == "deny":
         rules.request_rules.append(_deny(section, args, 403))
+    elif action == "use-service":
+        rules.metrics += _metrics(section, args)
     elif action == "redirect":
         rules.request_rules.append(_redirect(section, args, is_format=True))
     else:
@@ -124,6 +129,15 @@ def _deny(section: Section, args: Arguments, status: int) -> Deny:
         args.skip(1)
         status = parse_integer(args.take("a status"))
     return Deny(status=status, condition=read_condition(args, section))
+
+
+def _metrics(section: Section, args: Arguments) -> list[str]:
+    """Return the paths at which Prometheus is to be answered, without those that are already."""
+    service = "prometheus-exporter"
+    if (word := args.take(service)) != service:
+        raise ConfigError(f"use-service: expects {service}, not {quoted(word)}")
+    known = section.own_rules().metrics
+    return [path for path in dict.fromkeys(read_paths(args, section)) if path not in known]
 
 
 def _redirect(section: Section, args: Arguments, *, is_format: bool) -> Redirect:

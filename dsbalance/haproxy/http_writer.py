@@ -22,6 +22,7 @@ from dsbalance.door import DoorAction, DoorRule
 from dsbalance.errors import ConfigError
 from dsbalance.haproxy.access_words import PREDEFINED
 from dsbalance.haproxy.lexer import MAX_WORDS, format_time, quote
+from dsbalance.haproxy.stats_writer import metrics_lines, page_lines
 from dsbalance.http_options import (
     AddressField,
     Deny,
@@ -34,6 +35,7 @@ from dsbalance.http_options import (
     write_template,
 )
 from dsbalance.model import Backend, Frontend
+from dsbalance.references import rules_of
 from dsbalance.validation import identifier
 
 # What stands before the values on an `acl` line.
@@ -69,9 +71,7 @@ def backend_lines(backend: Backend) -> list[str]:
 
 
 def _conditions(http: HttpOptions | None) -> list[Condition | None]:
-    if http is None:
-        return []
-    return [rule.condition for rule in (*http.request_rules, *http.response_rules)]
+    return [rule.condition for rule in rules_of(http)]
 
 
 def _http_lines(http: HttpOptions) -> Iterator[str]:
@@ -93,6 +93,13 @@ def _http_lines(http: HttpOptions) -> Iterator[str]:
         yield f"errorfile {status} {quote(path)}"
     for rule in http.request_rules:
         yield _http_line("http-request", rule)
+    # Who is kept out by a rule is kept out of these too.
+    yield from metrics_lines(http.metrics)
+    if http.stats is not None:
+        yield from page_lines(http.stats)
+        condition = http.stats.condition
+        if condition is not None:
+            yield _ruled("stats admin", condition)
     for answer_rule in http.response_rules:
         yield _http_line("http-response", answer_rule)
 

@@ -22,7 +22,6 @@ IDLE_PROXY_WORDS = keywords("""
     contimeout                            DLB  gone  write 'timeout connect'
     cookie                                DLB  http  clients stick by their address: 'stick on src'
     declare                               FL  none
-    description                           FLB  none
     dispatch                              LB  lack  write a server
     dynamic-cookie-key                    DLB  http
     email-alert                           DFLB  none
@@ -39,12 +38,8 @@ IDLE_PROXY_WORDS = keywords("""
     http-check                            DLB  check
     http-error                            DFLB  http  write 'errorfile'
     http-send-name-header                 DLB  http
-    id                                    FLB  none
     ignore-persist                        LB  lack
-    log                                   DFLB*  none
-    log-format                            DFL  none
     log-format-sd                         DFL  none
-    log-tag                               DFLB  none
     max-keep-alive-queue                  DLB  http
     max-session-srv-conns                 DFL  none
     monitor                               FL  http  write 'monitor-uri'
@@ -55,8 +50,6 @@ IDLE_PROXY_WORDS = keywords("""
     option checkcache                     DLB*  http
     option contstats                      DFL*  none
     option disable-h2-upgrade             DFL*  none
-    option dontlog-normal                 DFL*  none
-    option dontlognull                    DFL*  none
     option external-check                 DLB  check
     option forceclose                     DFLB*  gone  write 'option httpclose'
     option h1-case-adjust-bogus-client    DFL*  none
@@ -70,13 +63,9 @@ IDLE_PROXY_WORDS = keywords("""
     option http-use-proxy-header          DFL*  http
     option http_proxy                     DFLB*  gone
     option httpchk                        DLB  check
-    option httplog                        DFL  none
-    option httpslog                       DFL  none
     option idle-close-on-response         DFL*  http
     option independent-streams            DFLB*  lack
     option ldap-check                     DLB  check
-    option log-health-checks              DLB*  none
-    option log-separate-errors            DFL*  none
     option logasap                        DFL*  none
     option mysql-check                    DLB  check
     option nolinger                       DFLB*  lack
@@ -84,7 +73,6 @@ IDLE_PROXY_WORDS = keywords("""
     option prefer-last-server             DLB*  http
     option redis-check                    DLB  check
     option smtpchk                        DLB  check
-    option socket-stats                   DFL*  none
     option splice-auto                    DFLB*  none
     option splice-request                 DFLB*  none
     option splice-response                DFLB*  none
@@ -92,7 +80,6 @@ IDLE_PROXY_WORDS = keywords("""
     option ssl-hello-chk                  DLB  check
     option tcp-smart-accept               DFL*  none
     option tcp-smart-connect              DLB*  none
-    option tcplog                         DFLB  none
     option transparent                    DLB*  lack
     persist                               DLB  lack
     rate-limit                            DFL  lack
@@ -119,12 +106,10 @@ IDLE_PROXY_WORDS = keywords("""
     rspideny                              DFLB  gone  write 'http-response'
     rspirep                               DFLB  gone  write 'http-response'
     rsprep                                DFLB  gone  write 'http-response'
-    server-state-file-name                DLB  none
     server-template                       LB  lack  write a line for each server
     source                                DLB  lack
     srvexp                                DLB  gone
     srvtimeout                            DLB  gone  write 'timeout server'
-    stats                                 DFLB  http
     stick store-response                  LB  lack  the client's address is stored by 'stick on src'
     tcp-check comment                     DLB  none
     tcp-check expect                      DLB  check
@@ -178,7 +163,6 @@ IDLE_BIND_WORDS = words("""
     generate-certificates  0  tls
     gid                    1  none
     group                  1  none
-    id                     1  none
     interface              1  lack  write the address of the interface
     level                  1  none
     maxconn                1  lack  write 'maxconn' in the section

@@ -6,14 +6,14 @@
     refused      it is a problem, with the reason and what would be accepted instead
     (no row)     it is a problem: unknown keyword, and the nearest one that is known
 
-A word has no effect only if no decision and no byte changes without it: logs, limits of HAProxy's
-own process, hints to the kernel. What HAProxy would do and this version does not is refused, so
+A word has no effect only if no decision and no byte changes without it: limits of HAProxy's own
+process, hints to the kernel. What HAProxy would do and this version does not is refused, so
 that a file that is read behaves as it says. A word of ``mode http`` is used, or refused, only in a
 section of that mode; in another it has no effect, and a notice says so.
 
 The rows of this file are those of ``global`` and of whole sections, ``idle_words`` has those of
 proxies and of their lines. The words that are used have theirs in ``proxy_words``, ``http_words``,
-``access_words`` and ``server_words``.
+``access_words``, ``stats_words``, ``log_words`` and ``server_words``.
 
 Source: the keywords that HAProxy 2.6.12 lists (``-dKall``) or takes; its manual, 3, 4.1 and 5.
 """
@@ -191,7 +191,6 @@ GLOBAL_WORDS = keywords("""
     crt-base                                    G  none
     daemon                                      G  none
     default-path                                G  none
-    description                                 G  none
     deviceatlas-json-file                       G  none
     deviceatlas-log-level                       G  none
     deviceatlas-properties-cookie               G  none
@@ -214,9 +213,6 @@ GLOBAL_WORDS = keywords("""
     insecure-setuid-wanted                      G  none
     issuers-chain-path                          G  none
     localpeer                                   G  none
-    log                                         G  none
-    log-send-hostname                           G  none
-    log-tag                                     G  none
     lua-load                                    G  lack  a policy in Python is the way to decide
     lua-load-per-thread                         G  lack  a policy in Python is the way to decide
     lua-prepend-path                            G  none
@@ -234,7 +230,6 @@ GLOBAL_WORDS = keywords("""
     nbproc                                      G  gone
     nbthread                                    G  none
     no-memory-trimming                          G  none
-    node                                        G  none
     noepoll                                     G  none
     noevports                                   G  none
     nogetaddrinfo                               G  none
@@ -249,8 +244,6 @@ GLOBAL_WORDS = keywords("""
     profiling.tasks                             G  none
     quiet                                       G  none
     resetenv                                    G  lack  set it in the environment of the process
-    server-state-base                           G  none
-    server-state-file                           G  none
     set-dumpable                                G*  none
     set-var                                     G  none
     set-var-fmt                                 G  none
@@ -273,7 +266,6 @@ GLOBAL_WORDS = keywords("""
     ssl-provider-path                           G  none
     ssl-server-verify                           G  none
     ssl-skip-self-issued-ca                     G  none
-    stats                                       G  none
     strict-limits                               G*  none
     thread-group                                G  none
     thread-groups                               G  none

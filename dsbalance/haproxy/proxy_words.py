@@ -1,7 +1,8 @@
 """The words of defaults, frontend, listen and backend sections that are used. No I/O.
 
 Those of ``mode http`` are in ``http_words``, those that say who may come in, and who goes where, in
-``access_words``. Each changes the draft of its section.
+``access_words``, those of logs and statistics in ``log_words`` and ``stats_words``. Each changes
+the draft of its section.
 
 Source: HAProxy 2.6 configuration manual, 4.
 """
@@ -24,9 +25,11 @@ from dsbalance.haproxy.lexer import (
     parse_time,
     quoted,
 )
+from dsbalance.haproxy.log_words import LOG_WORDS
 from dsbalance.haproxy.sections import DRAWS, Named, PlacedRule, Section
 from dsbalance.haproxy.server_words import read_binds, read_default_server, read_server
 from dsbalance.haproxy.statement import Arguments
+from dsbalance.haproxy.stats_words import STATS_WORDS
 from dsbalance.model import (
     MAX_DRAWS,
     MAX_PERCENT,
@@ -223,11 +226,6 @@ def _tcpka(section: Section, args: Arguments) -> None:
     section.settings.has_server_keepalive = True
 
 
-def _none_only(section: Section, args: Arguments) -> None:
-    if (word := args.only("none")) != "none":
-        raise ConfigError(f"{quoted(word)} is refused: the state of the servers is not read")
-
-
 def _switch(field: str, *, value: bool = True) -> Callable[[Section, Arguments], None]:
     """Return what reads a word without arguments, which ``no`` turns round."""
 
@@ -273,6 +271,8 @@ PROXY_WORDS: Mapping[str, Keyword] = {
     **IDLE_PROXY_WORDS,
     **ACCESS_WORDS,
     **HTTP_WORDS,
+    **LOG_WORDS,
+    **STATS_WORDS,
     "balance": Keyword(sections="DLB", parse=_balance),
     "bind": Keyword(sections="FL", repeats=True, parse=_bind),
     "clitcpka-cnt": Keyword(sections="DFL", parse=_count("client_count")),
@@ -285,7 +285,6 @@ PROXY_WORDS: Mapping[str, Keyword] = {
     "fullconn": Keyword(sections="DLB", parse=_count("fullconn")),
     "hash-balance-factor": Keyword(sections="DLB", parse=_hash_balance_factor),
     "hash-type": Keyword(sections="DLB", parse=_hash_type),
-    "load-server-state-from-file": Keyword(sections="DLB", parse=_none_only),
     "maxconn": Keyword(sections="DFL", parse=_maxconn),
     "mode": Keyword(sections="DFLB", parse=_mode),
     "option allbackups": Keyword(sections="DLB", is_option=True, parse=_switch("allbackups")),

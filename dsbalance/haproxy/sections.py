@@ -27,7 +27,9 @@ from dsbalance.http_options import (
     RequestRule,
     ResponseRule,
 )
-from dsbalance.model import Balance, Bind, HashType, StickRule, Table
+from dsbalance.log_options import LineFormat, LogTarget
+from dsbalance.model import Balance, Bind, Config, HashType, StickRule, Table
+from dsbalance.stats_options import StatsPage, StatsSocket
 
 # What `balance random` alone says.
 DRAWS = 2
@@ -50,6 +52,14 @@ class Kind(enum.StrEnum):
 
 _FRONTENDS = (Kind.FRONTEND, Kind.LISTEN)
 _BACKENDS = (Kind.BACKEND, Kind.LISTEN)
+
+
+class StateSource(enum.StrEnum):
+    """Where servers get the state that they begin with: ``load-server-state-from-file``."""
+
+    NONE = "none"
+    GLOBAL = "global"
+    LOCAL = "local"
 
 
 class Named(NamedTuple):
@@ -121,10 +131,30 @@ class Acl:
 
 
 @dataclass(slots=True)
+class GlobalSection:
+    """What the ``global`` sections have said so far, and where ``maxconn`` and sockets stand."""
+
+    maxconn: int | None = None
+    maxconn_place: Place | None = None
+    hard_stop_after: float | None = None
+    logs: tuple[LogTarget, ...] = ()
+    log_tag: str = Config().log_tag
+    log_hostname: str | None = None
+    node: str | None = None
+    description: str = ""
+    sockets: dict[StatsSocket, Place] = dataclasses.field(default_factory=dict)
+    timeout_stats: float | None = Config().timeout_stats
+    maxconn_stats: int = Config().maxconn_stats
+    state_file: str | None = None
+    state_base: str | None = None
+
+
+@dataclass(slots=True)
 class HttpSettings:
     """What a section inherits of ``mode http``. Durations: None is no limit.
 
     Attributes:
+        stats: What the ``stats`` words have said, if there was one.
         error_files: By status.
         words: Keyword -> where it was given first.
     """
@@ -136,6 +166,7 @@ class HttpSettings:
     timeout_request: float | None = None
     timeout_keep_alive: float | None = None
     monitor_uri: str | None = None
+    stats: StatsPage | None = None
     error_files: dict[int, PlacedFile] = dataclasses.field(default_factory=dict)
     words: dict[str, HttpWord] = dataclasses.field(default_factory=dict)
 
@@ -152,12 +183,14 @@ class Rules:
     """What a section says of who may come in, who goes where, and what becomes of heads."""
 
     __slots__ = (
-        *("acls", "counted", "door", "routes"),
-        *("redirects", "request_rules", "response_rules"),
+        *("acls", "counted", "door", "paths", "routes"),
+        *("metrics", "redirects", "request_rules", "response_rules"),
     )
 
     def __init__(self) -> None:
         self.acls: dict[str, Acl] = {}
+        # The ACLs that test the path of a request, which only `use-service` may do.
+        self.paths: dict[str, list[str]] = {}
         # The backends whose servers a condition counts.
         self.counted: list[Named] = []
         self.door: list[PlacedDoorRule] = []
@@ -166,11 +199,14 @@ class Rules:
         # Those of `redirect` lines: they come after all `http-request` rules.
         self.redirects: list[Redirect] = []
         self.response_rules: list[ResponseRule] = []
+        # The paths at which Prometheus is answered.
+        self.metrics: list[str] = []
 
     @property
     def has_http(self) -> bool:
         """Whether there is one that is run for each request or response."""
-        return bool(self.request_rules or self.redirects or self.response_rules)
+        found = self.request_rules or self.redirects or self.response_rules or self.metrics
+        return bool(found)
 
 
 @dataclass(slots=True)
@@ -188,6 +224,17 @@ class Settings:
     client_count: int | None = None
 
     http: HttpSettings = dataclasses.field(default_factory=lambda: _NO_HTTP)
+
+    log_targets: tuple[LogTarget, ...] = ()
+    has_global_logs: bool = False
+    log_line: LineFormat = LineFormat.CONNECT
+    log_line_place: Place | None = None
+    log_tag: str | None = None
+    logs_no_null: bool = False
+    logs_no_normal: bool = False
+    logs_errors_apart: bool = False
+    logs_checks: bool = False
+    counts_listeners: bool = False
 
     balance: Balance = Balance.ROUNDROBIN
     random_draws: int = DRAWS
@@ -212,6 +259,8 @@ class Settings:
     check_ports: tuple[int | None, ...] = ()
     checks_send_proxy: bool = False
     default_server: ServerWords = dataclasses.field(default_factory=ServerWords)
+    state_source: StateSource = StateSource.NONE
+    state_file_name: str | None = None
 
     def inherited(self) -> Settings:
         """Return what a section starts from that takes these as its defaults."""
@@ -236,13 +285,17 @@ class Section:
         "bind_places",
         "binds",
         "bounded_clients",
+        "description",
         "has_own_checks",
+        "has_own_stats",
+        "id",
         "is_backend",
         "is_frontend",
         "kind",
         "name",
         "place",
         "policy",
+        "process",
         "rules",
         "seen",
         "servers",
@@ -251,11 +304,22 @@ class Section:
         "table",
     )
 
-    def __init__(self, kind: Kind, name: str, place: Place, settings: Settings) -> None:
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        place: Place,
+        settings: Settings,
+        process: GlobalSection | None = None,
+    ) -> None:
         self.kind = kind
         self.name = name
         self.place = place
         self.settings = settings
+        # What `global` has said so far.
+        self.process = process or GlobalSection()
+        self.id: int | None = None
+        self.description = ""
         # Whether clients may connect to it, and whether it may have servers.
         self.is_frontend = kind in _FRONTENDS
         self.is_backend = kind in _BACKENDS
@@ -267,6 +331,7 @@ class Section:
         self.policy: str | None = None
         self.bounded_clients: PlacedPercentage | None = None
         self.has_own_checks = False
+        self.has_own_stats = False
         # None: it says nothing of the kind, as most sections.
         self.rules: Rules | None = None
         self._has_own_http = False
@@ -275,6 +340,11 @@ class Section:
 
     def __str__(self) -> str:
         return f"{self.kind} {self.name}".rstrip()
+
+    @property
+    def takes_clients(self) -> bool:
+        """Whether it is a frontend, or one that has nothing to listen on, which is a mistake."""
+        return self.is_frontend and bool(self.binds or not self.is_backend)
 
     def own_rules(self) -> Rules:
         """Return its rules, to add to them."""

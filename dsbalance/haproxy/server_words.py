@@ -84,6 +84,7 @@ class BindWords:
     """What a ``bind`` line sets."""
 
     name: str = ""
+    id: int | None = None
     v6only: bool | None = None
     accept_proxy: bool = False
 
@@ -150,6 +151,7 @@ def _bind(word: str, draft: BindWords) -> Bind:
         port=address.port,
         last_port=address.last_port,
         name=draft.name,
+        id=draft.id,
         v6only=draft.v6only,
         accept_proxy=draft.accept_proxy,
     )
@@ -439,6 +441,7 @@ def _flag(field: str, value: object) -> Word:
 
 BIND_WORDS: Mapping[str, Word] = {
     "accept-proxy": _flag("accept_proxy", value=True),
+    "id": _valued("id", _parse_streak),
     "name": _valued("name", str),
     "v4v6": _flag("v6only", value=False),
     "v6only": _flag("v6only", value=True),

@@ -32,6 +32,14 @@ from dsbalance.haproxy.lexer import (
     parse_address,
     quote,
 )
+from dsbalance.haproxy.stats_writer import (
+    are_one_log,
+    backend_log_lines,
+    frontend_log_lines,
+    log_lines,
+    process_lines,
+)
+from dsbalance.log_options import BackendLog, FrontendLog
 from dsbalance.model import (
     Backend,
     Balance,
@@ -69,13 +77,17 @@ def write(config: Config) -> str:
     is_all_http = all(f.http for f in config.frontends) and all(b.http for b in config.backends)
     shared = [
         "mode http" if is_all_http else "mode tcp",
+        *_shared_log([log_lines(log, config) for log in _logs(config)]),
         *_common([_client_lines(frontend) for frontend in config.frontends]),
         *_common([_server_side_lines(backend) for backend in config.backends]),
     ]
-    sections = [_section(frontend, backend, shared) for frontend, backend in _paired(config)]
+    sections = [
+        _section(config, frontend, backend, shared) for frontend, backend in _paired(config)
+    ]
     process = [
         *_number("maxconn", config.maxconn),
         *_time("hard-stop-after", config.hard_stop_after),
+        *process_lines(config),
     ]
     if process:
         sections.insert(0, ["global", *process])
@@ -91,6 +103,16 @@ def _common(sections: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines that all sections have, in the order of the first one."""
     first = sections[0] if sections else ()
     return [line for line in first if all(line in section for section in sections)]
+
+
+def _logs(config: Config) -> Iterator[FrontendLog | BackendLog | None]:
+    yield from (frontend.log for frontend in config.frontends)
+    yield from (backend.log for backend in config.backends)
+
+
+def _shared_log(logs: Sequence[list[str]]) -> list[str]:
+    """Return the lines of a log that is that of all sections: what one says, it says of more."""
+    return logs[0] if logs and all(log == logs[0] for log in logs) else []
 
 
 def _paired(config: Config) -> Iterator[tuple[Frontend | None, Backend | None]]:
@@ -118,35 +140,37 @@ def _paired(config: Config) -> Iterator[tuple[Frontend | None, Backend | None]]:
 def _is_one(frontend: Frontend, backend: Backend, frontends: Iterable[Frontend]) -> bool:
     """Return whether a ``listen`` can say both.
 
-    It has one table, says once what it does with heads, and is no backend for itself. Its rules are
-    run once, by its frontend; if it has any, nobody else may send clients to its backend.
+    It has one table, one log, one id and one description, says once what it does with heads, and is
+    no backend for itself. Its rules are run once, by its frontend; if it has any, nobody else may
+    send clients to its backend.
     """
     names = {route.backend for route in frontend.routes}
     if frontend.table is not None or backend.name in names:
         return False
+    told = (frontend.id, frontend.description) == (backend.id, backend.description)
+    if not told or not are_one_log(frontend, backend):
+        return False
     if frontend.http is None:
         return True
-    ruleless = replace(frontend.http, request_rules=(), response_rules=(), monitor_uri=None)
-    if ruleless != backend.http:
+    rules = frontend.http.request_rules or frontend.http.response_rules or frontend.http.metrics
+    bare = replace(frontend.http, request_rules=(), response_rules=(), metrics=())
+    if replace(bare, monitor_uri=None, stats=None) != backend.http:
         return False
-    if not frontend.http.request_rules and not frontend.http.response_rules:
-        return True
     others = (other for other in frontends if other is not frontend)
-    return not any(
-        backend.name in (other.backend, *(route.backend for route in other.routes))
-        for other in others
-    )
+    return not rules or not any(backend.name in other.ways for other in others)
 
 
 def _section(
-    frontend: Frontend | None, backend: Backend | None, shared: Sequence[str]
+    config: Config, frontend: Frontend | None, backend: Backend | None, shared: Sequence[str]
 ) -> list[str]:
     """Return the lines of one section, the first one its name."""
     header = ""
-    lines: list[str] = []
     side = frontend or backend
-    if side and side.http and "mode http" not in shared:
-        lines.append("mode http")
+    assert side
+    lines = [*_flag("mode http", side.http is not None and "mode http" not in shared)]
+    lines += _number("id", side.id)
+    lines += [f"description {quote(side.description)}"] if side.description else []
+    lines += (line for line in log_lines(side.log, config) if line not in shared)
     if frontend:
         header = f"frontend {frontend.name}"
         lines += map(_bind_line, frontend.binds)
@@ -155,7 +179,7 @@ def _section(
         if frontend.table:
             lines.append(_table_line(frontend.table, header))
         lines += frontend_lines(frontend)
-        if not backend:
+        if not backend and frontend.backend is not None:
             lines.append(f"default_backend {frontend.backend}")
     if backend:
         header = f"{'listen' if frontend else 'backend'} {backend.name}"
@@ -172,6 +196,7 @@ def _client_lines(frontend: Frontend) -> list[str]:
         *_time("timeout client", frontend.timeout_client),
         *_time("timeout client-fin", frontend.timeout_client_fin),
         *_keepalive("clitcpka", frontend.keepalive),
+        *frontend_log_lines(frontend),
     ]
 
 
@@ -193,6 +218,7 @@ def _server_side_lines(backend: Backend) -> list[str]:
         *redispatch,
         *_flag("option persist", backend.persist),
         *_number("fullconn", backend.fullconn),
+        *backend_log_lines(backend),
     ]
 
 
@@ -404,6 +430,7 @@ def _bind_line(bind: Bind) -> str:
     words = ["bind", str(bind)]
     if bind.name:
         words += ["name", quote(bind.name)]
+    words += _number("id", bind.id)
     if bind.v6only is not None:
         words.append("v6only" if bind.v6only else "v4v6")
     words += _flag("accept-proxy", bind.accept_proxy)
