@@ -2,9 +2,10 @@
 
 status   means
 0        it was done
-1        a configuration, an address or a limit is wrong; or the demo lost a request
+1        a configuration, an address or a limit is wrong; the demo lost a request; or a running
+         balancer could not be asked, or said no
 2        the command line is wrong
-130      the demo was interrupted
+130      the demo, or top, was interrupted
 """
 
 from __future__ import annotations
@@ -22,19 +23,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dsbalance.errors import ConfigError, ConnectError, Problem
+from dsbalance.errors import ConfigError, ConnectError, DsbalanceError, Problem
 from dsbalance.haproxy.config import Reading, read
 from dsbalance.haproxy.lexer import parse_time, printable
 from dsbalance.haproxy.writer import write
 from dsbalance.limits import raise_descriptor_limit, wanted_descriptors
-from dsbalance.model import Balance, Config
-from dsbalance.options import parse
+from dsbalance.model import Balance, Config, Frontend
+from dsbalance.options import STATES, parse
+from dsbalance.panel import dashboard, equipped, exposure, read_users
 from dsbalance.proxy import Proxy
 from dsbalance.quick import quick
 from dsbalance.suite import suite
 
 if TYPE_CHECKING:
     from dsbalance.plan_text import Style
+    from dsbalance.remote import Remote
 
 EXIT_OK = 0
 EXIT_WRONG = 1
@@ -77,8 +80,8 @@ def _act(argv: Sequence[str] | None) -> int:
     except ConfigError as error:
         _complain(error.problems)
         status = EXIT_WRONG
-    except ConnectError as error:
-        _complain([Problem(str(error))])
+    except DsbalanceError as error:
+        _complain(map(Problem, str(error).splitlines()))
         status = EXIT_WRONG
     except KeyboardInterrupt:
         status = EXIT_INTERRUPTED
@@ -127,6 +130,7 @@ _QUICK_OPTIONS = (
 
 
 def _run_or_check(reading: Reading, args: argparse.Namespace) -> int:
+    reading = _equipped(reading, args)
     if not reading.config.frontends:
         raise ConfigError("there is no frontend with a bind, so nobody could come in")
     if not args.is_check:
@@ -141,7 +145,9 @@ def _run_or_check(reading: Reading, args: argparse.Namespace) -> int:
 
 def _suite(args: argparse.Namespace) -> int:
     """Print the suite's configuration."""
-    print(write(_suite_config(args)), end="")
+    config = _suite_config(args, args.dashboard)
+    _complain(_exposures(config.frontends))
+    print(write(config), end="")
     return EXIT_OK
 
 
@@ -194,6 +200,38 @@ def _demo(args: argparse.Namespace) -> int:
     return demo(keep=args.keep)
 
 
+def _top(args: argparse.Namespace) -> int:
+    """Show what a running balancer does, live."""
+    from dsbalance.top import Screen, top  # noqa: PLC0415
+
+    screen = Screen(sys.stdout, os.environ, is_once=args.is_once)
+    top(_remote(args), screen, sys.stdin, args.interval, args.proxies)
+    return EXIT_OK
+
+
+def _steer(args: argparse.Namespace) -> int:
+    """Make servers of a running balancer ready, drain them, or take them into maintenance."""
+    from dsbalance.remote import turn_lines  # noqa: PLC0415
+
+    for line in turn_lines(_remote(args).steer(args.servers, args.command), args.command):
+        print(line)
+    return EXIT_OK
+
+
+def _ask(args: argparse.Namespace) -> int:
+    """Print what a running balancer answers to ``show``."""
+    print(_remote(args).show(args.what), end="")
+    return EXIT_OK
+
+
+def _remote(args: argparse.Namespace) -> Remote:
+    from dsbalance.remote import Remote  # noqa: PLC0415
+
+    if not args.socket:
+        args.parser.error("give -S SOCKET, or set DSBALANCE_SOCKET")
+    return Remote(args.socket)
+
+
 _ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     None: _files,
     "run": _run,
@@ -201,13 +239,16 @@ _ACTIONS: dict[str | None, Callable[[argparse.Namespace], int]] = {
     "plan": _plan,
     "explain": _explain,
     "demo": _demo,
+    "top": _top,
+    **dict.fromkeys(STATES, _steer),
+    "show": _ask,
 }
 
 
 # -- from options to a configuration
 
 
-def _suite_config(args: argparse.Namespace) -> Config:
+def _suite_config(args: argparse.Namespace, dashboard: str | None = None) -> Config:
     if not (args.paragon or args.phoenix):
         args.parser.error("give --paragon, --phoenix, or both")
     return suite(
@@ -216,7 +257,31 @@ def _suite_config(args: argparse.Namespace) -> Config:
         phoenix_backup=args.phoenix_backup or (),
         print_ports=args.print_ports or (),
         host=args.host or "",
+        dashboard=dashboard,
     )
+
+
+def _equipped(reading: Reading, args: argparse.Namespace) -> Reading:
+    """Return what was read, with the dashboard and the socket that the options ask for."""
+    frontend = None
+    if args.dashboard is not None:
+        users = []
+        if args.dashboard_auth is not None:
+            file, text = _text(Path(args.dashboard_auth))
+            users = read_users(text.splitlines(), file)
+        frontend = dashboard(args.dashboard, users)
+    elif args.dashboard_auth is not None:
+        args.parser.error("--dashboard-auth goes with --dashboard")
+    return replace(
+        reading,
+        config=equipped(reading.config, frontend, args.socket),
+        notices=(*reading.notices, *_exposures([frontend] if frontend else [])),
+    )
+
+
+def _exposures(frontends: Iterable[Frontend]) -> list[Problem]:
+    found = ((frontend, exposure(frontend)) for frontend in frontends)
+    return [Problem(text, subject=frontend.name) for frontend, text in found if text]
 
 
 def _quick_config(args: argparse.Namespace) -> Config:

@@ -12,18 +12,18 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TextIO
+
+from dsbalance.terminal import RESET, Drawing, can_draw
 
 WIDTH = 80
 # The plain screen repeats the sums after so many seconds without a word.
 _SILENCE = 1.0
 
 _TITLE = "dsbalance demo: a server dies and comes back"
-_RESET = "\x1b[0m"
 # What a word is painted in: SGR codes, ECMA-48 8.3.117.
 _PAINT = (
     (re.compile(r"\b(UP|running|0 failed)\b"), "\x1b[32m"),
@@ -105,7 +105,7 @@ class Screen(Protocol):
 
 def make_screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
     """Return the screen that suits ``out`` and the environment."""
-    if not out.isatty() or environ.get("TERM") == "dumb" or not _enable_sequences():
+    if not can_draw(out, environ):
         return PlainScreen(out)
     return LiveScreen(out, is_coloured=not environ.get("NO_COLOR"))
 
@@ -144,15 +144,12 @@ class PlainScreen:
 
 
 class LiveScreen:
-    """A picture that is drawn over itself. Needs no state of the terminal that would outlive it."""
+    """A picture that is drawn over itself, and the latest events below it."""
 
     def __init__(self, out: TextIO, *, is_coloured: bool) -> None:
-        self._out = out
-        self._is_coloured = is_coloured
+        self._drawing = Drawing(out, _painted if is_coloured else str)
         self._events: list[str] = []
         self._view: View | None = None
-        # Lines of the last picture, so that the cursor stands behind the last of them.
-        self._height = 0
 
     def event(self, elapsed: float, text: str) -> None:
         """Add an event below the tables."""
@@ -168,7 +165,7 @@ class LiveScreen:
         # Nothing may scroll: the next picture would begin too far up.
         room = max(0, size.lines - 1 - len(lines))
         lines += self._events[len(self._events) - room if len(self._events) > room else 0 :]
-        self._draw(lines[: size.lines - 1], min(WIDTH, size.columns) - 1)
+        self._drawing.draw(lines[: size.lines - 1], min(WIDTH, size.columns) - 1)
 
     def close(self, text: str) -> None:
         """Show every event once more, in full, and the last words."""
@@ -178,25 +175,14 @@ class LiveScreen:
             "",
             *text.splitlines(),
         ]
-        self._draw(lines, WIDTH)
-        self._height = 0
+        self._drawing.draw(lines, WIDTH)
+        self._drawing.leave()
 
-    def _draw(self, lines: Sequence[str], width: int) -> None:
-        # CPL: up to the first line of the old picture. EL behind each line, ED below the last.
-        parts = [f"\x1b[{self._height}F" if self._height else ""]
-        for line in lines:
-            clipped = line[:width]
-            parts.append(f"{self._painted(clipped)}\x1b[K\n")
-        parts.append("\x1b[J")
-        self._out.write("".join(parts))
-        self._out.flush()
-        self._height = len(lines)
 
-    def _painted(self, line: str) -> str:
-        if self._is_coloured:
-            for pattern, colour in _PAINT:
-                line = pattern.sub(rf"{colour}\1{_RESET}", line)
-        return line
+def _painted(line: str) -> str:
+    for pattern, colour in _PAINT:
+        line = pattern.sub(rf"{colour}\1{RESET}", line)
+    return line
 
 
 def picture(view: View) -> list[str]:
@@ -263,20 +249,4 @@ def event_lines(elapsed: float, text: str) -> list[str]:
         initial_indent=head,
         subsequent_indent=" " * len(head),
         break_on_hyphens=False,
-    )
-
-
-def _enable_sequences() -> bool:
-    """Let a Windows console understand ANSI sequences; return whether the terminal does."""
-    if sys.platform != "win32":
-        return True
-    import ctypes  # noqa: PLC0415 - for Windows alone
-
-    kernel = ctypes.windll.kernel32
-    handle = kernel.GetStdHandle(-11)
-    mode = ctypes.c_uint32()
-    # ENABLE_VIRTUAL_TERMINAL_PROCESSING, 4; a console before Windows 10 refuses it.
-    return bool(
-        kernel.GetConsoleMode(handle, ctypes.byref(mode))
-        and kernel.SetConsoleMode(handle, mode.value | 4)
     )

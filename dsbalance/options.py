@@ -20,6 +20,8 @@ examples:
       check a file: every problem with its line, status 1 if there is one
   python -m dsbalance -f /etc/haproxy/haproxy.cfg
       run it; SIGTERM and Ctrl-C stop, SIGUSR1 lets the sessions finish first
+  python -m dsbalance -f /etc/haproxy/haproxy.cfg --dashboard 8404 --socket /run/dsbalance.sock
+      see what goes on at http://127.0.0.1:8404/, and steer it
   python -m dsbalance suite --paragon 10.0.0.11,10.0.0.12,10.0.0.13 > suite.cfg
       print the file for three Dispatcher Paragon servers
   python -m dsbalance run --listen :9100 --server 10.0.0.11:9100 --server 10.0.0.12:9100
@@ -28,12 +30,23 @@ examples:
       see who goes where, and who would move
   python -m dsbalance explain 10.1.0.7 -f suite.cfg
       see why a client goes where it goes
+  python -m dsbalance top -S /run/dsbalance.sock
+      see what a running one does; it may be a HAProxy
+  python -m dsbalance drain primary-2 -S /run/dsbalance.sock
+      send no new clients to a server; then maint, and ready
 """
 
-COMMANDS = ("run", "suite", "plan", "explain", "demo")
+# What to make of servers: `set server ... state` has the same words.
+STATES = {
+    "ready": "let a server take clients again",
+    "drain": "send no new clients to a server; those that it has may stay and come back",
+    "maint": "take a server out of service, its checks too",
+}
+COMMANDS = ("run", "suite", "plan", "explain", "demo", "top", *STATES, "show")
 # The work of argparse grows with the square of their number: a thousand take some 40 ms.
 MAX_WORDS = 1000
-_LOUDNESS = ("is_verbose", "is_quiet")
+# The options that stand without a command too.
+_BARE = ("files", "is_check", "is_verbose", "is_quiet", "dashboard", "dashboard_auth", "socket")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -77,12 +90,16 @@ def _make_parser() -> argparse.ArgumentParser:
     _add_plan(commands)
     _add_explain(commands)
     _add_demo(commands)
+    _add_top(commands)
+    for state in STATES:
+        _add_state(commands, state)
+    _add_show(commands)
     return parser
 
 
 def _demand_order(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Take the options for those of ``run`` without a command, and refuse them before one."""
-    bare = {word: getattr(args, f"bare_{word}") for word in ("files", "is_check", *_LOUDNESS)}
+    bare = {word: getattr(args, f"bare_{word}") for word in _BARE}
     if args.command is None:
         vars(args).update(bare)
     # `-f FILE run`: -f takes several names, and has taken the command for one.
@@ -119,6 +136,24 @@ def _add_file_options(parser: argparse.ArgumentParser, prefix: str = "") -> None
         dest=f"{prefix}is_quiet",
         action="store_true",
         help="say nothing but what is wrong",
+    )
+    parser.add_argument(
+        "--dashboard",
+        dest=f"{prefix}dashboard",
+        metavar="ADDR:PORT",
+        help="show what goes on in a browser; PORT or :PORT is 127.0.0.1, *:PORT every address",
+    )
+    parser.add_argument(
+        "--dashboard-auth",
+        dest=f"{prefix}dashboard_auth",
+        metavar="FILE",
+        help="who may: a file with USER:PASSWORD in each line",
+    )
+    parser.add_argument(
+        "--socket",
+        dest=f"{prefix}socket",
+        metavar="PATH",
+        help="make a socket for the runtime API, which may do everything: top, drain, socat ...",
     )
 
 
@@ -210,6 +245,11 @@ def _add_suite(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     parser.set_defaults(parser=parser)
     _add_suite_options(parser)
+    parser.add_argument(
+        "--dashboard",
+        metavar="ADDR:PORT",
+        help="with a section that shows what goes on in a browser; PORT or :PORT is 127.0.0.1",
+    )
 
 
 def _add_plan(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -292,6 +332,74 @@ def _add_demo(commands: argparse._SubParsersAction[_Parser]) -> None:
     )
     parser.set_defaults(parser=parser)
     parser.add_argument("--keep", action="store_true", help="run on until Ctrl-C")
+
+
+def _add_top(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "top",
+        help="see what a running one does, live",
+        description="Show the proxies and servers of a running dsbalance or HAProxy, each second"
+        " anew; as plain lines where there is no terminal. q ends it.",
+    )
+    parser.add_argument("proxies", metavar="PROXY", nargs="*", help="show these alone")
+    _add_socket(parser)
+    parser.add_argument(
+        "--interval",
+        metavar="SECONDS",
+        type=_seconds,
+        default=1.0,
+        help="from one look to the next (default: 1)",
+    )
+    parser.add_argument("--once", dest="is_once", action="store_true", help="one table, as lines")
+
+
+def _add_state(commands: argparse._SubParsersAction[_Parser], state: str) -> None:
+    parser = commands.add_parser(
+        state,
+        help=STATES[state],
+        description=f"{STATES[state].capitalize()}, in a running dsbalance or HAProxy, and say what"
+        " has changed.",
+    )
+    parser.add_argument(
+        "servers",
+        metavar="SERVER",
+        nargs="+",
+        help="BACKEND/SERVER, or SERVER in every backend that has it; where it tracks another one"
+        " of these it follows by itself",
+    )
+    _add_socket(parser)
+
+
+def _add_show(commands: argparse._SubParsersAction[_Parser]) -> None:
+    parser = commands.add_parser(
+        "show",
+        help="ask a running one: stat, info, table NAME ...",
+        description="Print what a running dsbalance or HAProxy answers to `show`: info, stat,"
+        " stat typed, table, table NAME, table NAME key ADDRESS, servers state, sess ...",
+    )
+    parser.add_argument("what", metavar="WHAT", nargs="+", help="the words behind show")
+    _add_socket(parser)
+
+
+def _add_socket(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(parser=parser)
+    parser.add_argument(
+        "-S",
+        dest="socket",
+        metavar="SOCKET",
+        default=os.environ.get("DSBALANCE_SOCKET"),
+        help="its `stats socket`: a path, or HOST:PORT (default: $DSBALANCE_SOCKET)",
+    )
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.1 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"expects seconds, 0.1 at least, not {text}")
+    return seconds
 
 
 def _words(text: str) -> tuple[str, ...]:

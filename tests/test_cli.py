@@ -17,6 +17,7 @@ import pytest
 from actors import Greeter, greeted_by, until
 from dsbalance import VERSION, cli
 from dsbalance.haproxy.config import read
+from dsbalance.options import COMMANDS
 
 GOOD = """\
 defaults
@@ -62,7 +63,7 @@ def test_it_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"dsbalance {VERSION}\n"
 
 
-@pytest.mark.parametrize("command", ["run", "suite", "plan", "explain", "demo"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main([command, "--help"])
