@@ -33,6 +33,7 @@ ORDER = (
     "fault_table",
     "http_requests",
     "http_bodies",
+    "dashboard",
     "ring",
     "table",
     "route",

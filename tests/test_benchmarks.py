@@ -27,6 +27,7 @@ QUICK = ("--rounds", "1", "--count", "small")
 FILES = {
     "bulk.py": 1,
     "bulk_eight.py": 1,
+    "dashboard.py": 1,
     "http_bodies.py": 4,
     "http_requests.py": 2,
     "idle_cost.py": 1,
@@ -35,7 +36,11 @@ FILES = {
     "small_requests.py": 1,
 }
 METRICS = {"rate", "user_us", "system_us", "cpu_us"}
-OWN_METRICS = {"idle_cost.py": {"alone_us", "ratio", "idle"}, "idle_memory.py": {"bytes"}}
+OWN_METRICS = {
+    "dashboard.py": {"alone_us", "p99_us", "ratio"},
+    "idle_cost.py": {"alone_us", "ratio", "idle"},
+    "idle_memory.py": {"bytes"},
+}
 
 pytestmark = pytest.mark.skipif(
     not all(Path(f"/proc/self/{name}").exists() for name in ("schedstat", "smaps_rollup")),

@@ -35,8 +35,8 @@ FORBIDDEN_CALLS = frozenset({"open", "print", "input"})
 # What a plain `import dsbalance` must not pay for.
 LOADED_WHEN_USED = ("dsbalance.cli", "dsbalance.admin", "dsbalance.demo", "dsbalance.haproxy")
 
-# What Linux has and some other system has not. Each is taken away and every module still loads.
-PLATFORM_MODULES = ("fcntl", "resource", "pwd", "grp", "termios")
+# What one system has and another has not. Each is taken away and every module still loads.
+PLATFORM_MODULES = ("fcntl", "resource", "pwd", "grp", "termios", "msvcrt")
 PLATFORM_NAMES = {
     "os": "splice sendfile pipe2 fork getuid geteuid chown O_NONBLOCK O_CLOEXEC sched_getaffinity "
     "SPLICE_F_MOVE SPLICE_F_MORE SPLICE_F_NONBLOCK",

@@ -37,9 +37,11 @@ LARGE: dict[str, str] = {}
 TESTED_ELSEWHERE = {
     "dsbalance/__init__.py": "tests/test_project.py",
     "dsbalance/__main__.py": "tests/test_cli.py",
+    "dsbalance/arrival.py": "tests/test_conversation.py",
     "dsbalance/engine.py": "tests/test_proxy.py",
     "dsbalance/options.py": "tests/test_cli.py",
     "dsbalance/poller.py": "tests/test_loop.py",
+    "dsbalance/steering.py": "tests/test_operations.py",
     "dsbalance/version.py": "tests/test_project.py",
     "dsbalance/watching.py": "tests/test_proxy.py",
     "dsbalance/haproxy/__init__.py": "tests/test_layers.py",

@@ -11,6 +11,8 @@
     telling    a story is told up to its end, or to the first difference
     shrinking  the same difference with fewer events
     corpus     raw requests through both, in HTTP mode
+    statistics the same traffic through both, and what `show stat` says of it
+    logs       the same traffic through both, and what they log of it
 
 A *decision* is which server a client got, that it has to wait, or that it was sent away. After each
 event everything that can be observed is compared as well: who is stuck to whom, each server's

@@ -158,7 +158,9 @@ def two_checks_that_cannot_be_made(stage: Stage, check: Round, code: int) -> Non
     check()
     check()
     after = state(stage.proxy, "a")
-    assert (after.status, after.last_check) == (before.status, before.last_check)
+    assert (after.status, after.check_failures) == (before.status, before.check_failures)
+    assert after.last_check.startswith("Socket error at port ")
+    assert after.last_check.endswith(f" ({os.strerror(code)})")
     (line,) = stage.book.lines("cannot be checked")
     assert line.endswith(f" keeps its state: {os.strerror(code)}")
 
