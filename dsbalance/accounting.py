@@ -90,7 +90,7 @@ def count_session(approach: Approach, ending: Ending, began: float) -> None:
 
 def count_answer(service: Service, made: Answer) -> None:
     """Count what a rule has said to a request, before anybody was asked."""
-    is_denied = made.status >= 400
+    is_denied = made.is_denial
     service.counters.requests_denied += is_denied
     if made.is_behind:
         backend = service.balancer.counters

@@ -63,7 +63,7 @@ def listen(conversation: Conversation) -> None:
 def proceed(conversation: Conversation, request: RequestHead, made: bytes | Answer) -> None:
     """Go to a server with what was ``made`` of a request, or give that as the answer."""
     if not isinstance(made, bytes):
-        ending = Ending.LOCAL if made.status < 400 else Ending.REQUEST_REFUSED
+        ending = Ending.REQUEST_REFUSED if made.is_denial else Ending.LOCAL
         count_answer(conversation.service, made)
         answer(conversation, made, Fate(ending, made.status, Leave.STAY))
         return
@@ -72,6 +72,7 @@ def proceed(conversation: Conversation, request: RequestHead, made: bytes | Answ
         conversation.stage = _HEAD
         conversation.visit = Visit(conversation, desk, request)
         if not conversation.visit.take():
+            conversation.visit.invite()
             conversation.loop.again(conversation.sock)
         return
     if request.length != 0:

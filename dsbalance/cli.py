@@ -28,6 +28,7 @@ from dsbalance.haproxy.config import Reading, read
 from dsbalance.haproxy.lexer import parse_time, printable
 from dsbalance.haproxy.writer import write
 from dsbalance.limits import raise_descriptor_limit, wanted_descriptors
+from dsbalance.logs import own_handler
 from dsbalance.model import Balance, Config, Frontend
 from dsbalance.options import STATES, parse
 from dsbalance.panel import dashboard, equipped, exposure, read_users
@@ -220,7 +221,11 @@ def _steer(args: argparse.Namespace) -> int:
 
 def _ask(args: argparse.Namespace) -> int:
     """Print what a running balancer answers to ``show``."""
-    print(_remote(args).show(args.what), end="")
+    text = _remote(args).show(args.what)
+    if sys.stdout.isatty():
+        # What a server's name may have in it is not for a terminal to obey.
+        text = "".join(f"{printable(line)}\n" for line in text.splitlines())
+    print(text, end="")
     return EXIT_OK
 
 
@@ -482,7 +487,7 @@ def _tell(proxy: Proxy) -> None:
 def _start_logging(args: argparse.Namespace) -> None:
     level = logging.WARNING if args.is_quiet else logging.INFO
     logging.basicConfig(
-        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)-7s %(message)s"
+        handlers=[own_handler()], level=level, format="%(asctime)s %(levelname)-7s %(message)s"
     )
     if not args.is_verbose:
         # A line for each session or request is for those who ask: it costs more than they do.

@@ -49,8 +49,6 @@ except ImportError:  # Windows
 _log = logging.getLogger("dsbalance.console")
 
 _SUBJECT = "stats socket"
-# Pieces that one visitor gets in a turn of the loop.
-_STRIDE = 4
 # How long accepting rests when it fails, for want of descriptors or memory, in seconds.
 _REST = 0.1
 # listen(2): clients that wait for one of the few places.
@@ -108,7 +106,7 @@ class Console:
     def _receive(self, options: StatsSocket, sock: socket.socket, who: str) -> None:
         config = self._config
         visit = Visit(options.level, config.timeout_stats, config.sockets, os.environ)
-        dialogue = Dialogue(visit, self._steering, partial(_log.info, "%s: %r", who))
+        dialogue = Dialogue(visit, self._steering, partial(_log.info, "%s: %.200r", who))
         self._visitors.add(_Visitor(self._loop, sock, dialogue, self._forget))
         self._look()
 
@@ -231,15 +229,14 @@ class _Visitor:
         self._set_timeout()
 
     def on_events(self, events: int) -> None:
-        """Go on, as far as a turn allows."""
-        for _ in range(_STRIDE):
-            if not self._send():
-                return
-            piece = self._dialogue.say()
-            if piece is not None:
-                self._unsent = piece
-            elif not self._listen():
-                return
+        """Go on by one piece or one command, which may be much: the others have their turn."""
+        if not self._send():
+            return
+        piece = self._dialogue.say()
+        if piece is not None:
+            self._unsent = piece
+        elif not self._listen():
+            return
         self._loop.again(self._sock)
 
     def on_due(self, now: float) -> None:

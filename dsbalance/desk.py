@@ -99,7 +99,10 @@ class Office:
         fields: What is said of each page, but for its kind and length.
     """
 
-    __slots__ = ("_kept", "dress", "fields", "history", "secret", "world")
+    __slots__ = (
+        *("_kept", "_picture", "_picture_until"),
+        *("dress", "fields", "history", "secret", "world"),
+    )
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -108,6 +111,8 @@ class Office:
         self.dress = Dress(_read("page.css"), _read("page.js"))
         self.fields = _fields(self.dress)
         self._kept: dict[object, _Kept] = {}
+        self._picture: Snapshot | None = None
+        self._picture_until = 0.0
 
     def make_desk(self, frontend: Frontend, backend: Backend) -> StatsDesk | None:
         """Return the desk of the way from a frontend to a backend; None: neither has one."""
@@ -142,9 +147,18 @@ class Office:
         self._kept[key] = _Kept(answer, now + max(_FRESH, took / _SHARE))
         return answer
 
+    def snapshot(self) -> Snapshot:
+        """Return what there is to know, as of half a second ago at the most."""
+        now = self.world.loop.now
+        if self._picture is None or now >= self._picture_until:
+            self._picture = self.world.steering.snapshot()
+            self._picture_until = now + _FRESH / 2
+        return self._picture
+
     def forget(self) -> None:
         """Make everything anew when it is asked for next: something was changed."""
         self._kept.clear()
+        self._picture = None
 
     def tell(self, body: bytes, kind: str, status: int = 200, more: bytes = b"") -> Answer:
         """Return an answer of some kind of content."""
@@ -230,10 +244,11 @@ class Window:
             return self._ask(errand, user) if is_admin else self._refuse("You may not.")
         if errand.kind is Kind.METRICS:
             return _metrics(self._office, self._names, errand.query, request)
-        return self._office.keep(
-            (self, errand.kind, errand.words(), errand.outcome, is_admin),
-            lambda: self._show(errand, is_admin=is_admin),
-        )
+        # What makes no difference is not in the key: else each made-up word would be work for us.
+        key: tuple[object, ...] = (self, errand.kind, errand.scope)
+        if errand.kind in (Kind.PAGE, Kind.LIVE):
+            key += (errand.find, errand.stays, errand.outcome, is_admin)
+        return self._office.keep(key, lambda: self._show(errand, is_admin=is_admin))
 
     # -- what is shown
 
@@ -365,7 +380,7 @@ class Window:
     # -- small parts
 
     def _snapshot(self, part: str) -> Snapshot:
-        return scoped(self._office.world.steering.snapshot(), self._names, part)
+        return scoped(self._office.snapshot(), self._names, part)
 
     def _clock(self, snapshot: Snapshot) -> Clock:
         now = snapshot.process.started_at + snapshot.uptime
@@ -462,8 +477,8 @@ def _metrics(office: Office, names: tuple[str, ...], query: str, request: Reques
         return error(400)
 
     def make() -> Answer:
-        snapshot = scoped(office.world.steering.snapshot(), names, "")
+        snapshot = scoped(office.snapshot(), names, "")
         text = "".join(exposition(snapshot, wanted, is_openmetrics=is_open))
         return office.tell(text.encode(), OPENMETRICS if is_open else TEXT)
 
-    return office.keep((Kind.METRICS, names, query, is_open), make)
+    return office.keep((Kind.METRICS, names, wanted, is_open), make)

@@ -45,6 +45,9 @@ class Kind(enum.Enum):
     HEALTH = "health"
 
 
+# What became of a form, in HAProxy's codes.
+OUTCOMES = ("DONE", "NONE", "PART", "ERRP", "DENY")
+
 _BY_PATH = {"metrics": Kind.METRICS, "health": Kind.HEALTH}
 # The first that is there counts.
 _BY_WORD = {kind.value: kind for kind in (Kind.LIVE, Kind.CSV, Kind.TYPED, Kind.JSON)}
@@ -125,7 +128,7 @@ def read_errand(uri: str, target: bytes) -> Errand:
         scope=values["scope"],
         find=values["find"].strip(),
         stays="norefresh" in found,
-        outcome=values["st"],
+        outcome=values["st"] if values["st"] in OUTCOMES else "",
         action=values["ask"],
         server=values["on"],
         query=tail.partition("?")[2],

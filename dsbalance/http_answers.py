@@ -81,6 +81,7 @@ class Answer:
         is_http10: Whether it says HTTP/1.0.
         closes: Whether the client's connection ends with it, whatever the client wants.
         is_behind: Whether a rule of the backend says so, not one of the frontend.
+        is_denial: Whether a rule denies what was asked for, with whatever status.
     """
 
     status: int
@@ -91,6 +92,7 @@ class Answer:
     is_http10: bool = False
     closes: bool = False
     is_behind: bool = False
+    is_denial: bool = False
 
     def render(self, request: RequestHead | None, *, keeps_client: bool) -> bytes:
         """Return the answer, but for the :meth:`part` of a file.

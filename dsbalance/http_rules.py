@@ -178,7 +178,7 @@ def _steps(rules: Iterable[RequestRule], pages: Mapping[int, Answer]) -> tuple[_
                 steps.append((rule.condition, Edit(rule)))
             case Deny():
                 page = pages.get(rule.status) or error(rule.status)
-                steps.append((rule.condition, page))
+                steps.append((rule.condition, replace(page, is_denial=True)))
             case _:
                 steps.append((rule.condition, rule))
     return tuple(steps)

@@ -27,6 +27,7 @@ import os
 import select
 import socket
 import stat
+import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -132,6 +133,56 @@ class Pen:
                     notice = f"{post.missing} log lines before this one were dropped"
                     post.confess(envelope.seal(Severity.WARNING, notice, now), now)
                 post.send(message, now)
+
+
+class OwnHandler(logging.Handler):
+    """Write the program's own log to a standard stream, and wait for nobody who reads it.
+
+    A terminal that was stopped, or a pipe that is full, would stop the loop and everybody with it.
+    What is not taken is dropped, and told of in front of the next line that is.
+
+    Args:
+        fd: Of the stream, 1 or 2.
+
+    Raises:
+        ConfigError: It is closed.
+    """
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._stream = _open_stream(fd)
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; called with the handler's lock, on any thread."""
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001 - as all handlers: what is logged must not end who logs
+            self.handleError(record)
+            return
+        if self._dropped:
+            notice = f"{self._dropped} lines of this log were dropped, for nobody read them"
+            if self._write(notice):
+                self._dropped = 0
+        if self._dropped or not self._write(line):
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write no more."""
+        self._stream.close()
+        super().close()
+
+    def _write(self, line: str) -> bool:
+        return self._stream.send(f"{line}\n".encode("utf-8", "backslashreplace")) is None
+
+
+def own_handler() -> logging.Handler:
+    """Return what writes the program's own log to standard error."""
+    try:
+        return OwnHandler(sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError, ConfigError):
+        # There is none, or it is no file: whoever has put something in its place reads it.
+        return logging.StreamHandler()
 
 
 class _Post:

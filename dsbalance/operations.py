@@ -186,6 +186,7 @@ class Operations:
 
     def clear_counters(self, *, is_all: bool) -> None:
         """Forget the highest values, or with ``is_all`` all that was counted."""
+        self.survey.settle()
         self.survey.forget()
         self.parts.backends.clear(is_all=is_all)
         self.parts.entrances.clear(is_all=is_all)

@@ -305,8 +305,9 @@ def _leaders(paths: Sequence[str], rows: Iterable[StatRow]) -> list[str]:
     tracked = {row.path: row["tracked"] for row in rows if row["tracked"]}
 
     def follows(path: str) -> bool:
-        # Nobody tracks himself, by any detour.
-        while path := tracked.get(path, ""):
+        # Nobody tracks himself by any detour, but who answers may be anybody.
+        for _ in tracked:
+            path = tracked.get(path, "")
             if path in paths:
                 return True
         return False

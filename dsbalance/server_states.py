@@ -60,6 +60,10 @@ def restore(
     return changes, problems
 
 
+# Seconds; a file that says more was written by a clock that was wrong.
+_LONGEST = 10 * 365 * 86400
+
+
 def _restore(
     backends: Backends, state: ServerState, record: ServerRecord, now: float
 ) -> list[Change]:
@@ -78,7 +82,7 @@ def _restore(
         changes += backends.set_health(backend, name, health, now)
     if state.server.check is not None:
         settings.set_checks(name, is_on=record.check_state & (_THERE | _ON) != _THERE)
-    settings.backdate(name, record.seconds_in_state, now)
+    settings.backdate(name, min(record.seconds_in_state, _LONGEST), now)
     return changes
 
 

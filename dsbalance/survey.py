@@ -112,7 +112,8 @@ class Survey:
         """Return what there is to know now. O(servers), once a second O(sessions)."""
         now = self._parts.loop.now
         if self._picture is None or now > self._kept_until:
-            self._count(now)
+            if now - self._counted_at >= _COUNTING:
+                self.settle()
             self._picture = self._make(now)
             servers = sum(len(balancer.states) for balancer in self._parts.backends)
             self._kept_until = now + _KEPT_FOR * servers
@@ -120,16 +121,15 @@ class Survey:
                 self._parts.loop.soon(self.forget)
         return self._picture
 
-    def _count(self, now: float) -> None:
+    def settle(self) -> None:
         """Let the counters know what sessions that are open have moved, and what they keep."""
-        if now - self._counted_at >= _COUNTING:
-            self._counted_at = now
-            for balancer in self._parts.backends:
-                for state in balancer.states.values():
-                    state.kept = 0
-            for entrance in self._parts.entrances.all():
-                for guest in entrance.sessions:
-                    guest.count()
+        self._counted_at = self._parts.loop.now
+        for balancer in self._parts.backends:
+            for state in balancer.states.values():
+                state.kept = 0
+        for entrance in self._parts.entrances.all():
+            for guest in entrance.sessions:
+                guest.count()
 
     def _make(self, now: float) -> Snapshot:
         backends, entrances = self._parts.backends, [*self._parts.entrances]

@@ -196,8 +196,10 @@ class Watch:
 
 
 def _is_anew(before: Look, now: Look) -> bool:
-    uptimes = [int(seen.info.get("Uptime_sec", "0")) for seen in (before, now)]
-    return before.info.get("Pid") != now.info.get("Pid") or uptimes[1] < uptimes[0]
+    if before.info.get("Pid") != now.info.get("Pid"):
+        return True
+    then, since = (seen.info.get("Uptime_sec", "") for seen in (before, now))
+    return then.isdecimal() and since.isdecimal() and int(since) < int(then)
 
 
 def changes(before: Look, now: Look) -> Iterator[str]:

@@ -48,6 +48,12 @@ class Visit:
         """Whether all of the request has come."""
         return self._body is None or self._body.is_complete
 
+    def invite(self) -> None:
+        """Tell a client to send the body, if it waits to be told (RFC 9110, 10.1.1)."""
+        said = b",".join(self._request.values(b"expect")).lower()
+        if b"100-continue" in said and not (self._request.is_http10 or self._size):
+            self._conversation.outlet.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     def take(self) -> bool:
         """Take what has come, and answer when that is all; False: more is needed."""
         conversation = self._conversation

@@ -2,6 +2,7 @@
 
 profile     examples   chosen
 ci          50         the same at each run; unless HYPOTHESIS_PROFILE says otherwise
+brief       10         likewise; where another Python has tried the others
 thorough    2000       anew at each run, with what failed before tried first
 """
 
@@ -22,6 +23,7 @@ from actors import LONG_WAYS, WAYS, Greeter, HttpStage, Path
 # A noisy machine makes any deadline, and the check for slow generation, a matter of luck.
 _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("ci", _patient, max_examples=50, derandomize=True, database=None)
+settings.register_profile("brief", _patient, max_examples=10, derandomize=True, database=None)
 settings.register_profile("thorough", _patient, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

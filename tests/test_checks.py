@@ -25,6 +25,13 @@ def test_a_result_speaks_as_haproxy_does(
     assert (result.reason, result.is_passed, result.is_local) == (reason, passed, local)
 
 
+def test_a_summary_has_the_port_and_the_words_of_the_system() -> None:
+    result = CheckResult(status=CheckStatus.L4OK, port=5022)
+    assert result.summary == "Layer4 check passed at port 5022"
+    result = CheckResult(status=CheckStatus.L4CON, port=9, detail="Connection refused")
+    assert result.summary == "Layer4 connection problem at port 9 (Connection refused)"
+
+
 @pytest.mark.parametrize(
     ("intervals", "delays"),
     [

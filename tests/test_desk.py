@@ -312,6 +312,20 @@ class Clock:
     now = spent = 0.0
 
 
+@pytest.mark.parametrize(
+    "target", [";csv;st={}", ";csv;find={}", ";json;norefresh={}", "/metrics?{}"]
+)
+def test_words_that_make_no_difference_are_no_work(opened: Opened, target: str) -> None:
+    desk = opened()
+    office = desk.proxy._engine._office
+    assert office is not None
+    desk.ask(target.format("x0"))
+    before = len(office._kept)
+    for number in range(1, 10):
+        desk.ask(target.format(f"x{number}"))
+    assert len(office._kept) == before
+
+
 def test_many_names_of_sections_do_not_fill_the_memory(opened: Opened) -> None:
     desk = opened()
     for number in range(100):

@@ -247,6 +247,17 @@ def test_who_quits_is_not_answered_any_more(data: bytes, told: bytes) -> None:
     assert conversation.say(b"") == b""
 
 
+@pytest.mark.parametrize(
+    "request_line", [b"POST / HTTP/1.1", b"GET /;quiet;x HTTP/1.0", b"PRI * HTTP/2.0"]
+)
+def test_what_a_browser_sends_is_no_command(request_line: bytes) -> None:
+    conversation = Conversation()
+    form = b"%b\r\nHost: 127.0.0.1:9999\r\n\r\nset server be/s1 state maint\n" % request_line
+    assert conversation.say(form).endswith(b"This is no web server.\n")
+    assert conversation.dialogue.is_over
+    assert conversation.changes == []
+
+
 def test_a_line_without_an_end_is_the_end() -> None:
     conversation = Conversation()
     assert conversation.say(b"show cli level\n" + b"a" * 16384) == b"admin\n\n"

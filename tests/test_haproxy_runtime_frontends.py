@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dsbalance.haproxy.runtime import answer
 from dsbalance.haproxy.runtime_command import Visit
-from dsbalance.haproxy.runtime_frontends import session_number
+from dsbalance.haproxy.runtime_frontends import pointer, session_number
 from dsbalance.stats_options import Level
 from pretence import Steered
 
@@ -81,6 +81,11 @@ def test_a_frontend_is_enabled_once_it_was_disabled() -> None:
     assert ask(steered, "disable frontend fe") == "\n"
     assert ask(steered, "disable frontend fe") == "All sockets are already disabled.\n\n"
     assert ask(steered, "enable frontend fe") == "\n"
+
+
+def test_a_session_has_a_pointer_that_leads_back_to_it() -> None:
+    (session, *_) = Steered().sessions()
+    assert session_number(pointer(session)) == session.id
 
 
 def test_a_session_that_has_gone_cannot_be_ended() -> None:

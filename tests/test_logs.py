@@ -18,7 +18,7 @@ import pytest
 import dsbalance.logs
 from dsbalance.errors import ConfigError, ConnectError
 from dsbalance.log_options import Facility, LogFormat, LogTarget, Severity
-from dsbalance.logs import Logs, Pen
+from dsbalance.logs import Logs, OwnHandler, Pen
 from dsbalance.model import Config
 
 INFO = Severity.INFO
@@ -343,6 +343,53 @@ def test_standard_output_and_error_are_what_the_process_was_given() -> None:
     """)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"to stdout\n", b"to stderr\n")
+
+
+@pytest.fixture
+def own() -> Iterator[tuple[logging.Logger, int]]:
+    """A logger that writes to a pipe as a program does to its standard error, and the other end."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    handler = OwnHandler(writer)
+    logger = logging.getLogger("dsbalance.own")
+    logger.propagate = False
+    logger.addHandler(handler)
+    yield logger, reader
+    logger.removeHandler(handler)
+    handler.close()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_the_programs_own_log_waits_for_nobody(own: tuple[logging.Logger, int]) -> None:
+    logger, reader = own
+    for number in range(5000):
+        logger.warning("line %d %s", number, "x" * 100)
+    read = b""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            read += os.read(reader, 1 << 16)
+    logger.warning("the last one")
+    read += os.read(reader, 1 << 16)
+    lines = read.decode().splitlines()
+    kept = [line for line in lines if line.startswith("line ")]
+    assert kept == [f"line {number} {'x' * 100}" for number in range(len(kept))]
+    dropped = 5000 - len(kept)
+    assert dropped
+    assert lines[len(kept) :] == [
+        f"{dropped} lines of this log were dropped, for nobody read them",
+        "the last one",
+    ]
+
+
+def test_what_cannot_be_formatted_ends_nobody(
+    own: tuple[logging.Logger, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger, reader = own
+    logger.warning("%d", "no number")
+    logger.warning("\udcff is no text")
+    assert os.read(reader, 1 << 16) == b"\\udcff is no text\n"
+    assert "no number" in capsys.readouterr().err
 
 
 def test_nothing_is_logged_by_the_module_at_first(caplog: pytest.LogCaptureFixture) -> None:

@@ -116,6 +116,10 @@ def test_a_state_has_lasted_as_long_as_it_had() -> None:
     assert begun(server(), seconds_in_state=7).seconds_in_state == 7.0
 
 
+def test_a_state_that_is_older_than_any_process_is_cut() -> None:
+    assert begun(server(), seconds_in_state=10**18).seconds_in_state == 10 * 365 * 86400
+
+
 def test_who_tracks_follows_its_leader() -> None:
     made = backends(server("a", check=CHECK), server("t", track="b/a"))
     records = [record("a", op=0, admin=1), record("t", op=0, admin=2)]

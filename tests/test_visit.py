@@ -84,7 +84,7 @@ def test_who_leaves_within_a_form_has_changed_nothing(stage: HttpStage) -> None:
         client.finish()
         client.hear_answer(400)
     until(lambda: stage.clients() == 0)
-    assert stage.proxy.snapshot().frontends[0].request_errors <= 1
+    assert stage.proxy.snapshot().backends[0].servers[0].admin == "ready"
 
 
 def test_requests_for_us_are_intercepted_and_the_backend_knows_nothing(stage: HttpStage) -> None:
@@ -96,3 +96,18 @@ def test_requests_for_us_are_intercepted_and_the_backend_knows_nothing(stage: Ht
     assert snapshot.frontends[0].intercepted == snapshot.frontends[0].requests == 3
     backend = snapshot.backends[0]
     assert (backend.total, backend.requests, backend.bytes_out) == (0, 0, 0)
+    assert snapshot.frontends[0].request_errors == 0
+
+
+def test_a_client_that_waits_to_be_told_is_told_to_send_its_body(stage: HttpStage) -> None:
+    head = post("/s", FORM)[: -len(FORM)].replace(b"Host: h", b"Host: h\r\nExpect: 100-continue")
+    with stage.connect().say(head) as client:
+        assert client.take_head() == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.say(FORM)
+        client.hear_answer(303)
+
+
+def test_who_has_sent_its_body_needs_no_invitation(stage: HttpStage) -> None:
+    said = post("/s", FORM).replace(b"Host: h", b"Host: h\r\nExpect: 100-continue")
+    with stage.connect().say(said) as client:
+        client.hear_answer(303)

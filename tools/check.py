@@ -88,7 +88,9 @@ def check(options: argparse.Namespace) -> list[Step]:
         python, made = environment(title, sys.executable, ROOT / ".venv", "dev")
         steps.append(made)
         if made.passed:
-            lanes += [lane(python) for lane in at_home]
+            # The longest is the first to start.
+            lanes = [lane(python) for lane in at_home[:1]] + lanes[::-1]
+            lanes += [lane(python) for lane in at_home[1:]]
     return steps + side_by_side(lanes)
 
 
@@ -96,6 +98,7 @@ def _at_home(options: argparse.Namespace) -> Iterator[Callable[[Path], Iterator[
     """Yield what is to run in the environment of this Python, the longest first."""
     if options.all or not any(vars(options).values()):
         yield check_tests_here
+        yield check_plays_here
         yield check_text
     if options.wheel or options.all:
         yield check_wheel
@@ -124,13 +127,19 @@ def check_text(python: Path) -> Iterator[Step]:
 
 
 def check_tests_here(python: Path) -> Iterator[Step]:
-    """Run the tests, and see whether each module of the core is covered by its own ones."""
+    """Run the tests of modules, and see whether each of the core is covered by its own ones."""
     # Only a module's own tests count, and whole programs are slow to be watched.
     others = [f"--ignore={folder}" for folder in _PLAYS]
     watched = ("-m", "coverage", "run", "-m", "pytest", "-p", "tools.own_coverage")
     yield run(f"tests {_version()}, modules", python, *watched, *others)
     yield run("coverage of the core", python, ROOT / "tools" / "own_coverage.py")
-    yield run(f"tests {_version()}, plays", python, "-m", "pytest", *_PLAYS)
+
+
+def check_plays_here(python: Path) -> Iterator[Step]:
+    """Play with whole programs."""
+    yield run(
+        f"tests {_version()}, plays", python, "-m", "pytest", "-p", "no:cacheprovider", *_PLAYS
+    )
 
 
 def check_mutants(python: Path) -> Iterator[Step]:
@@ -151,10 +160,13 @@ def check_tests(version: str, *, required: bool, is_whole: bool) -> Iterator[Ste
     python, step = environment(f"environment {version}", base, folder, "test")
     yield step
     if step.passed:
-        # What failed last is for whoever runs pytest, and kept by one of them.
-        left_out = [] if is_whole else [f"--ignore={folder}" for folder in _PLAYS]
-        title = f"tests {version}" if is_whole else f"tests {version}, modules"
-        yield run(title, python, "-m", "pytest", "-p", "no:cacheprovider", *left_out)
+        # What failed last is for whoever runs pytest, and kept by one of them. All examples of a
+        # property are tried under this Python; another one has to see that it understands them.
+        pytest = (python, "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile", "brief")
+        left_out = [f"--ignore={folder}" for folder in _PLAYS]
+        yield run(f"tests {version}, modules", *pytest, *left_out)
+        if is_whole:
+            yield run(f"tests {version}, plays", *pytest, *_PLAYS)
 
 
 def check_wheel(python: Path) -> Iterator[Step]:

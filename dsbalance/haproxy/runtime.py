@@ -14,6 +14,7 @@ Source: the HAProxy 2.6 management guide, 9.3; the answers were observed on HAPr
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 from dsbalance.errors import DsbalanceError
@@ -93,6 +94,10 @@ _MAX_TIMEOUT = 2_147_483
 _MAX_COMPARED = 60
 
 
+# The end of the first line of a request in HTTP.
+_REQUEST_LINE = re.compile(r" HTTP/\d(?:\.\d)?\s*$")
+
+
 class Dialogue:
     """What one client of the runtime API says and hears, as bytes.
 
@@ -163,7 +168,12 @@ def answer(
     said = words(line)
     found = _find(said)
     try:
-        if found is None:
+        if found is None and _REQUEST_LINE.search(line):
+            # Any page that a browser shows may send a form to a port of this machine: what stands
+            # in it is not to be taken for commands.
+            visit.is_over = True
+            yield "This is no web server.\n"
+        elif found is None:
             yield _unknown(said)
         elif visit.level < found.level:
             yield "Permission denied\n"
