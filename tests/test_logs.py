@@ -345,33 +345,44 @@ def test_standard_output_and_error_are_what_the_process_was_given() -> None:
     assert (done.stdout, done.stderr) == (b"to stdout\n", b"to stderr\n")
 
 
+class Own:
+    """What writes a program's own log, to a pipe as to its standard error."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self._handler = OwnHandler(self._writer)
+
+    def say(self, text: str, *words: object) -> None:
+        record = {"msg": text, "args": words}
+        self._handler.handle(logging.makeLogRecord(record))
+
+    def read(self) -> list[str]:
+        read = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                read += os.read(self.reader, 1 << 16)
+        return read.decode().splitlines()
+
+    def close(self) -> None:
+        self._handler.close()
+        os.close(self.reader)
+        os.close(self._writer)
+
+
 @pytest.fixture
-def own() -> Iterator[tuple[logging.Logger, int]]:
-    """A logger that writes to a pipe as a program does to its standard error, and the other end."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    handler = OwnHandler(writer)
-    logger = logging.getLogger("dsbalance.own")
-    logger.propagate = False
-    logger.addHandler(handler)
-    yield logger, reader
-    logger.removeHandler(handler)
-    handler.close()
-    os.close(reader)
-    os.close(writer)
+def own() -> Iterator[Own]:
+    own = Own()
+    yield own
+    own.close()
 
 
-def test_the_programs_own_log_waits_for_nobody(own: tuple[logging.Logger, int]) -> None:
-    logger, reader = own
+def test_the_programs_own_log_waits_for_nobody(own: Own) -> None:
     for number in range(5000):
-        logger.warning("line %d %s", number, "x" * 100)
-    read = b""
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            read += os.read(reader, 1 << 16)
-    logger.warning("the last one")
-    read += os.read(reader, 1 << 16)
-    lines = read.decode().splitlines()
+        own.say("line %d %s", number, "x" * 100)
+    lines = own.read()
+    own.say("the last one")
+    lines += own.read()
     kept = [line for line in lines if line.startswith("line ")]
     assert kept == [f"line {number} {'x' * 100}" for number in range(len(kept))]
     dropped = 5000 - len(kept)
@@ -382,13 +393,10 @@ def test_the_programs_own_log_waits_for_nobody(own: tuple[logging.Logger, int]) 
     ]
 
 
-def test_what_cannot_be_formatted_ends_nobody(
-    own: tuple[logging.Logger, int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    logger, reader = own
-    logger.warning("%d", "no number")
-    logger.warning("\udcff is no text")
-    assert os.read(reader, 1 << 16) == b"\\udcff is no text\n"
+def test_what_cannot_be_formatted_ends_nobody(own: Own, capsys: pytest.CaptureFixture[str]) -> None:
+    own.say("%d", "no number")
+    own.say("\udcff is no text")
+    assert own.read() == ["\\udcff is no text"]
     assert "no number" in capsys.readouterr().err
 
 

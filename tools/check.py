@@ -43,6 +43,8 @@ _BIN, _EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 _SAY_VERSION = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
 # The tests that are of no module: they play with programs.
 _PLAYS = ("tests/acceptance", "tests/differential", "tests/faults")
+# What measures and plants is run by this Python, not by whoever has the package.
+_TESTS_OF_TOOLS = ("tests/test_benchmarks*.py", "tests/test_mutants.py")
 # What a user has set for other programs would be tested along with the project.
 _LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV")
 # Set by Ctrl-C: no further step is to start.
@@ -164,6 +166,7 @@ def check_tests(version: str, *, required: bool, is_whole: bool) -> Iterator[Ste
         # property are tried under this Python; another one has to see that it understands them.
         pytest = (python, "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile", "brief")
         left_out = [f"--ignore={folder}" for folder in _PLAYS]
+        left_out += [f"--ignore-glob={tests}" for tests in _TESTS_OF_TOOLS]
         yield run(f"tests {version}, modules", *pytest, *left_out)
         if is_whole:
             yield run(f"tests {version}, plays", *pytest, *_PLAYS)
