@@ -31,7 +31,7 @@ from dsbalance.limits import raise_descriptor_limit, wanted_descriptors
 from dsbalance.logs import own_handler
 from dsbalance.model import Balance, Config, Frontend
 from dsbalance.options import STATES, parse
-from dsbalance.panel import dashboard, equipped, exposure, read_users
+from dsbalance.panel import dashboard, equipped, exposure, is_open_to_change, read_users
 from dsbalance.proxy import Proxy
 from dsbalance.quick import quick
 from dsbalance.suite import suite
@@ -277,11 +277,9 @@ def _equipped(reading: Reading, args: argparse.Namespace) -> Reading:
         frontend = dashboard(args.dashboard, users)
     elif args.dashboard_auth is not None:
         args.parser.error("--dashboard-auth goes with --dashboard")
-    return replace(
-        reading,
-        config=equipped(reading.config, frontend, args.socket),
-        notices=(*reading.notices, *_exposures([frontend] if frontend else [])),
-    )
+    config = equipped(reading.config, frontend, args.socket)
+    exposed = [each for each in config.frontends if each is frontend or is_open_to_change(each)]
+    return replace(reading, config=config, notices=(*reading.notices, *_exposures(exposed)))
 
 
 def _exposures(frontends: Iterable[Frontend]) -> list[Problem]:

@@ -81,6 +81,12 @@ def exposure(frontend: Frontend) -> str | None:
     return f"{' and '.join(places)}: other machines reach it, and nobody is asked for a password"
 
 
+def is_open_to_change(frontend: Frontend) -> bool:
+    """Return whether everybody who sees the page of ``frontend`` may change something there."""
+    page = frontend.http.stats if frontend.http is not None else None
+    return page is not None and page.admin is True
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -9,7 +9,7 @@ from dsbalance.haproxy.access_words import PREDEFINED
 from dsbalance.haproxy.config import read
 from dsbalance.haproxy.writer import write
 from dsbalance.model import Bind, Config, Frontend
-from dsbalance.panel import LOCALHOST, dashboard, equipped, exposure, read_users
+from dsbalance.panel import LOCALHOST, dashboard, equipped, exposure, is_open_to_change, read_users
 from dsbalance.stats_options import Level, StatsPage, StatsSocket
 
 
@@ -72,6 +72,25 @@ def test_it_is_told_when_others_see_it_without_a_password(address: str, is_told:
 
 def test_what_shows_nothing_exposes_nothing() -> None:
     assert exposure(Frontend(name="f", binds=(Bind(port=1),), backend="b")) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "is_open"),
+    [
+        ("stats enable\nstats admin if TRUE", True),
+        ("stats enable", False),
+        ("stats admin if LOCALHOST", False),
+        ("monitor-uri /up", False),
+    ],
+)
+def test_a_page_that_anybody_may_steer_by_is_found(words: str, is_open: bool) -> None:
+    text = f"listen f\nmode http\nbind :1\n{words}\n"
+    (frontend,) = read([("x.cfg", text)]).config.frontends
+    assert is_open_to_change(frontend) is is_open
+
+
+def test_of_bytes_there_is_no_page_to_steer_by() -> None:
+    assert not is_open_to_change(Frontend(name="f", binds=(Bind(port=1),), backend="b"))
 
 
 def test_a_configuration_gets_what_is_asked_for() -> None:

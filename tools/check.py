@@ -43,6 +43,9 @@ _BIN, _EXE = ("Scripts", ".exe") if os.name == "nt" else ("bin", "")
 _SAY_VERSION = "import ensurepip, sys, venv; print('%d.%d' % sys.version_info[:2])"
 # The tests that are of no module: they play with programs.
 _PLAYS = ("tests/acceptance", "tests/differential", "tests/faults")
+_NO_PLAYS = [f"--ignore={folder}" for folder in _PLAYS]
+# What chooses the tests of a layer.
+_OF = ("-p", "tools.own_coverage", "--tests-of")
 # What measures and plants is run by this Python, not by whoever has the package.
 _TESTS_OF_TOOLS = ("tests/test_benchmarks*.py", "tests/test_mutants.py")
 # What a user has set for other programs would be tested along with the project.
@@ -90,17 +93,17 @@ def check(options: argparse.Namespace) -> list[Step]:
         python, made = environment(title, sys.executable, ROOT / ".venv", "dev")
         steps.append(made)
         if made.passed:
-            # The longest is the first to start.
-            lanes = [lane(python) for lane in at_home[:1]] + lanes[::-1]
-            lanes += [lane(python) for lane in at_home[1:]]
+            # The longest are the first to start.
+            lanes = [lane(python) for lane in at_home[:2]] + lanes[::-1]
+            lanes += [lane(python) for lane in at_home[2:]]
     return steps + side_by_side(lanes)
 
 
 def _at_home(options: argparse.Namespace) -> Iterator[Callable[[Path], Iterator[Step]]]:
     """Yield what is to run in the environment of this Python, the longest first."""
     if options.all or not any(vars(options).values()):
-        yield check_tests_here
-        yield check_plays_here
+        yield check_core_here
+        yield check_rest_here
         yield check_text
     if options.wheel or options.all:
         yield check_wheel
@@ -128,20 +131,18 @@ def check_text(python: Path) -> Iterator[Step]:
     yield run("mypy --strict", python, "-m", "mypy", *typed_folders())
 
 
-def check_tests_here(python: Path) -> Iterator[Step]:
-    """Run the tests of modules, and see whether each of the core is covered by its own ones."""
-    # Only a module's own tests count, and whole programs are slow to be watched.
-    others = [f"--ignore={folder}" for folder in _PLAYS]
-    watched = ("-m", "coverage", "run", "-m", "pytest", "-p", "tools.own_coverage")
-    yield run(f"tests {_version()}, modules", python, *watched, *others)
+def check_core_here(python: Path) -> Iterator[Step]:
+    """Run the tests of the core, and see whether each module is covered by its own ones."""
+    watched = ("-m", "coverage", "run", "-m", "pytest", *_OF, "core")
+    yield run(f"tests {_version()}, core", python, *watched, *_NO_PLAYS)
     yield run("coverage of the core", python, ROOT / "tools" / "own_coverage.py")
 
 
-def check_plays_here(python: Path) -> Iterator[Step]:
-    """Play with whole programs."""
-    yield run(
-        f"tests {_version()}, plays", python, "-m", "pytest", "-p", "no:cacheprovider", *_PLAYS
-    )
+def check_rest_here(python: Path) -> Iterator[Step]:
+    """Run the tests that nobody watches: those of the shell, and the plays of whole programs."""
+    pytest = (python, "-m", "pytest", "-p", "no:cacheprovider")
+    yield run(f"tests {_version()}, shell", *pytest, *_OF, "shell", *_NO_PLAYS)
+    yield run(f"tests {_version()}, plays", *pytest, *_PLAYS)
 
 
 def check_mutants(python: Path) -> Iterator[Step]:
@@ -165,9 +166,8 @@ def check_tests(version: str, *, required: bool, is_whole: bool) -> Iterator[Ste
         # What failed last is for whoever runs pytest, and kept by one of them. All examples of a
         # property are tried under this Python; another one has to see that it understands them.
         pytest = (python, "-m", "pytest", "-p", "no:cacheprovider", "--hypothesis-profile", "brief")
-        left_out = [f"--ignore={folder}" for folder in _PLAYS]
-        left_out += [f"--ignore-glob={tests}" for tests in _TESTS_OF_TOOLS]
-        yield run(f"tests {version}, modules", *pytest, *left_out)
+        left_out = [f"--ignore-glob={tests}" for tests in _TESTS_OF_TOOLS]
+        yield run(f"tests {version}, modules", *pytest, *_NO_PLAYS, *left_out)
         if is_whole:
             yield run(f"tests {version}, plays", *pytest, *_PLAYS)
 

@@ -1,7 +1,10 @@
 """Hold each module of the core to its own tests: they alone have to run every line and branch.
 
-    python -m coverage run -m pytest -p tools.own_coverage    notes which test file runs what
-    python tools/own_coverage.py                              says what a module's own tests omit
+    python -m coverage run -m pytest -p tools.own_coverage --tests-of core
+                                    notes which test file of the core runs what
+    python tools/own_coverage.py    says what a module's own tests omit
+    python -m pytest -p tools.own_coverage --tests-of shell
+                                    runs the others, which nobody has to watch
 
 The tests of ``dsbalance/sticky.py`` are ``tests/test_sticky.py`` and ``tests/test_sticky_*.py``.
 What runs while a module is imported is put down to nobody: the core is imported before any test.
@@ -9,6 +12,7 @@ What runs while a module is imported is put down to nobody: the core is imported
 
 from __future__ import annotations
 
+import functools
 import importlib
 import io
 import re
@@ -26,6 +30,21 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # The test files that have run so far.
 _credited: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of one layer be chosen; by default there are all of them."""
+    parser.addoption("--tests-of", choices=("core", "shell"))
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over the test files of the other layer."""
+    wanted = config.getoption("--tests-of")
+    if wanted is None or not collection_path.match("test_*.py"):
+        return None
+    modules = {stem_of(path): path for path in core_files()}
+    is_core = owner_of(collection_path.stem, modules) is not None
+    return True if is_core is (wanted == "shell") else None
 
 
 def pytest_sessionstart() -> None:
@@ -99,6 +118,7 @@ def stem_of(path: Path) -> str:
     return "_".join(("test", *path.with_suffix("").parts[1:]))
 
 
+@functools.cache
 def core_files() -> list[Path]:
     """Return the modules of the core, seen from the root."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
